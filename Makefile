@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: all demo test lint types contract unit integration bench clean
+
+all: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "py-rq needs Python 3.11 or newer; set PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+demo: all
+	$(BIN)/python -m pyrq demo
+
+test: lint types contract unit-and-integration
+
+lint: all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: all
+	$(BIN)/mypy
+
+contract: all
+	$(BIN)/lint-imports
+
+.PHONY: unit-and-integration
+unit-and-integration: all
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+unit: all
+	$(BIN)/python -m pytest tests/unit
+
+integration: all
+	$(BIN)/python -m pytest tests/integration
+
+bench: all
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .tox .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,109 @@
+"""What the two redis-py backends share: reading its pools, and turning its errors into ours. No I/O.
+
+Both speak on a connection taken from the client's pool (pack, send, read with decoding off), so there is one connection
+per pipeline, bytes throughout, and no resending but ours. Tools that patch `execute_command` see nothing of this.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from redis import exceptions
+
+from pyrq.core.errors import ServerGoneError
+from pyrq.core.retry import Unreached
+from pyrq.core.wire import Refusal, TryLater, error_of
+
+__all__ = [
+    "LOST",
+    "POOL_ARGS",
+    "REFUSED",
+    "gone",
+    "pool_size",
+    "refusal",
+    "refused",
+    "reply_timeout",
+    "unreached",
+]
+
+LOST = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    OSError,
+    TimeoutError,
+    exceptions.InvalidResponse,
+)
+"""What redis-py raises when a connection fails; what the server answered is a ResponseError."""
+
+REFUSED = (exceptions.BusyLoadingError, exceptions.AuthenticationError, exceptions.AuthorizationError)
+"""Error replies that redis-py takes for a failed connection, and closes it."""
+
+_MANY = 1_000_000
+_VERSION = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
+POOL_ARGS: tuple[str, ...] = ("EVALSHA",) if _VERSION < (5, 3) else ()
+"""What `get_connection` wants to be told: redis-py before 5.3 asks for a command's name and does not use it."""
+
+_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (exceptions.NoScriptError, "NOSCRIPT"),
+    (exceptions.ReadOnlyError, "READONLY"),
+    (exceptions.BusyLoadingError, "LOADING"),
+    (exceptions.NoPermissionError, "NOPERM"),
+    (exceptions.OutOfMemoryError, "OOM"),
+    (exceptions.AuthenticationError, "WRONGPASS"),
+    (exceptions.AuthenticationWrongNumberOfArgsError, "WRONGPASS"),
+    (exceptions.MasterDownError, "MASTERDOWN"),
+    (exceptions.ClusterDownError, "CLUSTERDOWN"),
+    (exceptions.TryAgainError, "TRYAGAIN"),
+    (exceptions.MovedError, "MOVED"),
+    (exceptions.AskError, "ASK"),
+)
+"""redis-py cuts the code off the text of those that it has a class for."""
+
+
+def refusal(error: Exception) -> Refusal:
+    """Turns what redis-py raises for an error reply back into that reply."""
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), "")
+    return Refusal(f"{code} {error}".strip())
+
+
+def refused(error: Exception) -> Exception:
+    """Turns an error reply at which redis-py closes the connection into what is to be raised."""
+    answer = refusal(error)
+    return TryLater(error_of(answer)) if answer.code == "LOADING" else error_of(answer)
+
+
+def unreached(error: Exception) -> Exception:
+    """Turns a failure to get a connection into what is to be raised."""
+    if isinstance(error, (*REFUSED, exceptions.ResponseError)):
+        return refused(error)
+    return Unreached(gone(error))
+
+
+def gone(error: Exception) -> ServerGoneError:
+    """Tells that the connection failed, and why."""
+    told = ServerGoneError()
+    told.__cause__ = error
+    return told
+
+
+def reply_timeout(pool: Any) -> float | None:
+    """Gives a pool's socket timeout in seconds, None for none."""
+    kwargs = pool.connection_kwargs
+    if "socket_timeout" in kwargs:
+        timeout: float | None = kwargs["socket_timeout"]
+        return timeout
+    return getattr(pool.connection_class(**_harmless(kwargs)), "socket_timeout", None)
+
+
+def _harmless(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out what makes building a connection, only to read its defaults, have effects of its own."""
+    return {
+        name: value for name, value in kwargs.items() if not name.startswith(("event_dispatcher", "maint_", "oss_"))
+    }
+
+
+def pool_size(pool: Any) -> int | None:
+    """Gives how many connections a pool allows, None for about any number."""
+    size = getattr(pool, "max_connections", None)
+    return size if isinstance(size, int) and 0 < size < _MANY else None

@@ -1,0 +1,89 @@
+"""What a backend is. A third party writes one from these docstrings, and checks it with the contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+from pyrq.core.call import Call
+from pyrq.core.options import Durability
+
+__all__ = ["AsyncBackend", "Backend"]
+
+R = TypeVar("R")
+
+
+class Backend(Protocol):
+    """Runs Calls on one server. Threads share it.
+
+    Attributes:
+        deadline: for how many seconds a call is retried before it fails.
+        reply_timeout: how long an answer is waited for, in seconds; None for ever. A wait for replicas must be shorter.
+        doubts: how many sendings so far ended without an answer. It only grows. While it has not moved, no request of
+            anybody can still be under way, and a session may be forgotten.
+    """
+
+    deadline: float
+    reply_timeout: float | None
+    doubts: int
+
+    def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
+        """Runs calls in order, in one pipeline on one connection, with a wait for `durability` behind them.
+
+        What `pyrq.core.wire` says is sent, and how it reads the replies is how they are read: it tells what to send
+        again, and `pyrq.core.retry` when. A call may be sent any number of times, unchanged: it takes effect once.
+
+        Args:
+            calls: what to run; calls that change something are on different lanes.
+            durability: what to wait for; None for nothing.
+
+        Returns:
+            A result for each call.
+
+        Raises:
+            OutcomeUnknown: something was sent, and no answer came until the deadline.
+            NotEnoughSyncedSlavesError: all is done; too few confirmed it. Its `confirm` asks again.
+            RqError: nothing was done.
+        """
+        ...
+
+    def close(self) -> None:
+        """Lets go of what this backend made itself; a client that it was given stays open."""
+        ...
+
+
+class AsyncBackend(Protocol):
+    """Runs Calls on one server, for asyncio. Tasks of one event loop share it.
+
+    Attributes:
+        deadline: for how many seconds a call is retried before it fails.
+        reply_timeout: how long an answer is waited for, in seconds; None for ever. A wait for replicas must be shorter.
+        doubts: how many sendings so far ended without an answer, those of cancelled tasks included. It only grows.
+    """
+
+    deadline: float
+    reply_timeout: float | None
+    doubts: int
+
+    async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
+        """Runs calls in order, in one pipeline on one connection, with a wait for `durability` behind them.
+
+        As `Backend.run`. A cancelled run leaves no connection in the middle of an answer, and counts as a doubt.
+
+        Args:
+            calls: what to run; calls that change something are on different lanes.
+            durability: what to wait for; None for nothing.
+
+        Returns:
+            A result for each call.
+
+        Raises:
+            OutcomeUnknown: something was sent, and no answer came until the deadline.
+            NotEnoughSyncedSlavesError: all is done; too few confirmed it. Its `confirm` asks again.
+            RqError: nothing was done.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Lets go of what this backend made itself; a client that it was given stays open."""
+        ...

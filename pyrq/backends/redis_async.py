@@ -1,0 +1,140 @@
+"""The backend over redis-py, for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis import exceptions
+
+from pyrq.backends import _redis
+from pyrq.core import ops
+from pyrq.core.call import Call
+from pyrq.core.errors import (
+    AsyncNotEnoughSyncedSlavesError,
+    NotEnoughSyncedSlavesError,
+    RqError,
+    ServerGoneError,
+)
+from pyrq.core.options import Durability
+from pyrq.core.retry import NoAnswer, Tries, Unreached
+from pyrq.core.wire import NeedsSource, Refusal, TryLater, check_server, commands, error_of, results, trial
+
+__all__ = ["AsyncRedisBackend"]
+
+
+class AsyncRedisBackend:
+    """Runs Calls on connections of a redis-py asyncio pool. See `pyrq.backends.AsyncBackend`."""
+
+    def __init__(self, pool: Any, deadline: float, on_close: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Wraps a pool.
+
+        Args:
+            pool: a redis-py asyncio ConnectionPool.
+            deadline: for how many seconds a call is retried.
+            on_close: what to do on `close`; None where the pool is somebody else's.
+        """
+        self.deadline = deadline
+        self.reply_timeout = _redis.reply_timeout(pool)
+        self.doubts = 0
+        self._pool = pool
+        self._on_close = on_close
+        self._checked: set[Durability | None] = set()
+        size = _redis.pool_size(pool)
+        self._places = asyncio.Semaphore(size) if size else None
+
+    async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
+        """Runs calls in order, as `AsyncBackend.run` says."""
+        now = asyncio.get_running_loop().time
+        tries = Tries(now() + self.deadline)
+        while True:
+            try:
+                return await self._attempt(calls, durability, tries.in_full)
+            except NotEnoughSyncedSlavesError as error:
+                raise AsyncNotEnoughSyncedSlavesError(error, lambda: self._confirm(calls, durability)) from None
+            except (NeedsSource, TryLater, Unreached, RqError) as failure:
+                pause = tries.next(failure, now(), random.random())
+                await self._revive(failure)
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, calls: Sequence[Call[Any]], durability: Durability | None, in_full: bool) -> list[Any]:
+        async with self._connection() as connection:
+            if durability not in self._checked:
+                await self._check(connection, durability)
+            replies = await self._exchange(connection, commands(calls, durability, in_full=in_full))
+        return results(calls, durability, replies)
+
+    async def _confirm(self, calls: Sequence[Call[Any]], durability: Durability | None) -> None:
+        changing = [ops.confirm(call) for call in calls if call.script.identified]
+        await self.run(changing, durability)
+
+    async def _check(self, connection: Any, durability: Durability | None) -> None:
+        """Looks once whether the server can do what will be asked of it."""
+        hello, *rest = await self._exchange(connection, [(b"HELLO",), *([trial(durability)] if durability else [])])
+        check_server(hello, durability)
+        for reply in rest:
+            if isinstance(reply, Refusal):
+                raise error_of(reply)
+        self._checked.add(durability)
+
+    async def _exchange(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[Any]:
+        try:
+            await connection.send_packed_command(connection.pack_commands(sent))
+            return [await self._read(connection) for _ in sent]
+        except _redis.REFUSED as error:
+            raise _redis.refused(error) from None
+        except _redis.LOST as error:
+            self.doubts += 1
+            raise NoAnswer(_redis.gone(error)) from None
+        except BaseException:
+            self.doubts += 1
+            raise
+
+    async def _read(self, connection: Any) -> Any:
+        try:
+            return await connection.read_response(disable_decoding=True)
+        except exceptions.ResponseError as error:
+            return _redis.refusal(error)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """Lends a connection, waiting for one while the pool is spent; one that failed is closed."""
+        async with self._place():
+            try:
+                connection = await self._pool.get_connection(*_redis.POOL_ARGS)
+            except (exceptions.RedisError, OSError) as error:
+                raise _redis.unreached(error) from None
+            try:
+                yield connection
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+            finally:
+                await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        if self._places is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(max(1.0, self.deadline)):
+                await self._places.acquire()
+        except TimeoutError:
+            why = "No connection of the pool became free in time. Give it more connections."
+            raise Unreached(ServerGoneError(why)) from None
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    async def _revive(self, failure: Exception) -> None:
+        """Does what may help before the next attempt; for subclasses that manage their server."""
+
+    async def close(self) -> None:
+        """Closes the pool if this backend made it."""
+        if self._on_close is not None:
+            await self._on_close()

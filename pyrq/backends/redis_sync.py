@@ -1,0 +1,140 @@
+"""The backend over redis-py, for threads."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from redis import exceptions
+
+from pyrq.backends import _redis
+from pyrq.core import ops
+from pyrq.core.call import Call
+from pyrq.core.errors import NotEnoughSyncedSlavesError, RqError, ServerGoneError
+from pyrq.core.options import Durability
+from pyrq.core.retry import NoAnswer, Tries, Unreached
+from pyrq.core.wire import NeedsSource, Refusal, TryLater, check_server, commands, error_of, results, trial
+
+__all__ = ["RedisBackend"]
+
+
+class RedisBackend:
+    """Runs Calls on connections of a redis-py pool. See `pyrq.backends.Backend`."""
+
+    def __init__(self, pool: Any, deadline: float, on_close: Callable[[], None] | None = None) -> None:
+        """Wraps a pool.
+
+        Args:
+            pool: a redis-py ConnectionPool.
+            deadline: for how many seconds a call is retried.
+            on_close: what to do on `close`; None where the pool is somebody else's.
+        """
+        self.deadline = deadline
+        self.reply_timeout = _redis.reply_timeout(pool)
+        self.doubts = 0
+        self._pool = pool
+        self._on_close = on_close
+        self._checked: set[Durability | None] = set()
+        self._pid = os.getpid()
+        self._places = self._make_places()
+
+    def _make_places(self) -> threading.Semaphore | None:
+        size = _redis.pool_size(self._pool)
+        return threading.Semaphore(size) if size else None
+
+    def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
+        """Runs calls in order, as `Backend.run` says."""
+        tries = Tries(time.monotonic() + self.deadline)
+        while True:
+            try:
+                return self._attempt(calls, durability, tries.in_full)
+            except NotEnoughSyncedSlavesError as error:
+                error._confirm = lambda: self._confirm(calls, durability)
+                raise
+            except (NeedsSource, TryLater, Unreached, RqError) as failure:
+                pause = tries.next(failure, time.monotonic(), random.random())
+                self._revive(failure)
+            time.sleep(pause)
+
+    def _attempt(self, calls: Sequence[Call[Any]], durability: Durability | None, in_full: bool) -> list[Any]:
+        with self._connection() as connection:
+            if durability not in self._checked:
+                self._check(connection, durability)
+            replies = self._exchange(connection, commands(calls, durability, in_full=in_full))
+        return results(calls, durability, replies)
+
+    def _confirm(self, calls: Sequence[Call[Any]], durability: Durability | None) -> None:
+        changing = [ops.confirm(call) for call in calls if call.script.identified]
+        self.run(changing, durability)
+
+    def _check(self, connection: Any, durability: Durability | None) -> None:
+        """Looks once whether the server can do what will be asked of it."""
+        hello, *rest = self._exchange(connection, [(b"HELLO",), *([trial(durability)] if durability else [])])
+        check_server(hello, durability)
+        for reply in rest:
+            if isinstance(reply, Refusal):
+                raise error_of(reply)
+        self._checked.add(durability)
+
+    def _exchange(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[Any]:
+        try:
+            connection.send_packed_command(connection.pack_commands(sent))
+            return [self._read(connection) for _ in sent]
+        except _redis.REFUSED as error:
+            raise _redis.refused(error) from None
+        except _redis.LOST as error:
+            self.doubts += 1
+            raise NoAnswer(_redis.gone(error)) from None
+        except BaseException:
+            self.doubts += 1
+            raise
+
+    def _read(self, connection: Any) -> Any:
+        try:
+            return connection.read_response(disable_decoding=True)
+        except exceptions.ResponseError as error:
+            return _redis.refusal(error)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        """Lends a connection, waiting for one while the pool is spent; one that failed is closed."""
+        with self._place():
+            try:
+                connection = self._pool.get_connection(*_redis.POOL_ARGS)
+            except (exceptions.RedisError, OSError) as error:
+                raise _redis.unreached(error) from None
+            try:
+                yield connection
+            except BaseException:
+                connection.disconnect()
+                raise
+            finally:
+                self._pool.release(connection)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._pid != os.getpid():  # a fork may have copied a semaphore that other threads held
+            self._pid, self._places = os.getpid(), self._make_places()
+        places = self._places
+        if places is None:
+            yield
+            return
+        if not places.acquire(timeout=max(1.0, self.deadline)):
+            raise Unreached(ServerGoneError("No connection of the pool became free in time. Give it more connections."))
+        try:
+            yield
+        finally:
+            places.release()
+
+    def _revive(self, failure: Exception) -> None:
+        """Does what may help before the next attempt; for subclasses that manage their server."""
+
+    def close(self) -> None:
+        """Closes the pool if this backend made it."""
+        if self._on_close is not None:
+            self._on_close()

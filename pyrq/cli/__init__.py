@@ -1,0 +1,3 @@
+"""The command line: `python -m pyrq`."""
+
+from __future__ import annotations

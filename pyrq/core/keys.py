@@ -1,0 +1,138 @@
+"""Names of queues and of the keys behind them: one rule for all.
+
+The plain suffixes are the layout of py-rq and aio-py-rq, kept to the letter so that a fleet moves over process by
+process. What this library adds lies under `<name>/…`; a name can't hold a `/`, so the two can never meet.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["Keys", "check_label", "check_name"]
+
+_MAX_NAME_BYTES = 200
+_MAX_LABEL_BYTES = 100
+_PROCESSING = "-processing-"
+_RESERVED_SUFFIXES = ("-timeouts", "-unique", "-retry-count", "-retry-timeout", "-processing")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_BRACES = re.compile(r"[^{}]*(\{[^{}]+\}[^{}]*)*")
+
+_NAME_RULE = (
+    "1 to 200 bytes of text without '/', control characters, unbalanced or empty braces, without '-processing-' "
+    "in it, not ending in " + ", ".join(repr(suffix) for suffix in _RESERVED_SUFFIXES)
+)
+_LABEL_RULE = "1 to 100 bytes of text without '/', braces or control characters"
+
+
+def check_name(argument: str, name: object) -> str:
+    """Checks a queue's name.
+
+    Args:
+        argument: how the caller's parameter is called, for the error.
+        name: the name; 1 to 200 bytes of text.
+
+    Returns:
+        The name.
+
+    Raises:
+        TypeError: not text.
+        ValueError: not a name as the rule says.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be text ({_NAME_RULE}), not {type(name).__name__}")
+    fine = (
+        1 <= _size(name) <= _MAX_NAME_BYTES
+        and "/" not in name
+        and _PROCESSING not in name
+        and not name.endswith(_RESERVED_SUFFIXES)
+        and not _CONTROL.search(name)
+        and _BRACES.fullmatch(name)
+    )
+    if not fine:
+        raise ValueError(f"{argument} must be {_NAME_RULE}")
+    return name
+
+
+def check_label(argument: str, label: object) -> str:
+    """Checks the label part of a client id.
+
+    Args:
+        argument: how the caller's parameter is called, for the error.
+        label: the label; 1 to 100 bytes of text.
+
+    Returns:
+        The label.
+
+    Raises:
+        TypeError: not text.
+        ValueError: not a label as the rule says.
+    """
+    if not isinstance(label, str):
+        raise TypeError(f"{argument} must be text ({_LABEL_RULE}), not {type(label).__name__}")
+    if not 1 <= _size(label) <= _MAX_LABEL_BYTES or re.search(r"[/{}]", label) or _CONTROL.search(label):
+        raise ValueError(f"{argument} must be {_LABEL_RULE}")
+    return label
+
+
+def _size(text: str) -> int:
+    """Gives the size in UTF-8, or 0 for text that has none (a lone surrogate), which no rule accepts."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one queue, as bytes.
+
+    Attributes:
+        name: the queue's name.
+        client_id: whose processing list and session these are.
+        queue: list; what waits, next out at the tail.
+        processing: list; what this consumer holds, newest at the head.
+        timeouts: hash; processing key -> unix seconds of the last contact.
+        consumers: hash; client id -> its last get, `<sequence> <how many>`.
+        session: hash; lane -> `<last sequence> <reply>`.
+        dead: list; what could not be used.
+        prefix: what every processing key of the queue starts with.
+        consumer: the client id, as bytes.
+    """
+
+    name: str
+    client_id: str
+    queue: bytes
+    processing: bytes
+    timeouts: bytes
+    consumers: bytes
+    session: bytes
+    dead: bytes
+    prefix: bytes
+    consumer: bytes
+
+    @classmethod
+    def of(cls, name: str, client_id: str) -> Keys:
+        """Derives all keys from a checked name and a client id.
+
+        Args:
+            name: the queue's name, as `check_name` returned it.
+            client_id: a label and a unique part.
+
+        Returns:
+            The keys.
+        """
+        queue, consumer = name.encode(), client_id.encode()
+        prefix = queue + _PROCESSING.encode()
+        return cls(
+            name=name,
+            client_id=client_id,
+            queue=queue,
+            processing=prefix + consumer,
+            timeouts=queue + b"-timeouts",
+            consumers=queue + b"/consumers",
+            session=queue + b"/session/" + consumer,
+            dead=queue + b"/dead",
+            prefix=prefix,
+            consumer=consumer,
+        )

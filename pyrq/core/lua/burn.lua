@@ -1,0 +1,20 @@
+-- burn: calls that may still be under way must not run any more.
+--
+-- A call that had nothing to do left no record on its lane. Sent again by the network after its caller gave up, it
+-- would run; its sequence is taken from it here.
+--
+-- KEYS session
+-- ARGV ttl lane_and_sequence...
+-- REPLY 1
+-- include lane
+
+local session = KEYS[1]
+local ttl = ARGV[1]
+
+begin(session, ttl)
+for i = 2, #ARGV, 2 do
+  local last = tonumber(string.match(redis.call('HGET', session, ARGV[i]) or '0', '^%d+'))
+  if last < tonumber(ARGV[i + 1]) then redis.call('HSET', session, ARGV[i], ARGV[i + 1]) end
+end
+redis.call('EXPIRE', session, ttl)
+return 1

@@ -1,0 +1,49 @@
+-- delete: copies of items that wait are removed, the newest first; `count` of each item given, or all (0).
+--
+-- KEYS session queue
+-- ARGV lane sequence ttl count item...
+-- REPLY {status, how many were removed}
+-- include lane
+-- include held
+
+local session, queue = unpack(KEYS)
+local lane, sequence, ttl, count = unpack(ARGV, 1, 4)
+local FIRST, WINDOW = 5, 1000
+
+local known = recall(session, lane, sequence, ttl)
+if known then return known end
+
+-- Finds the places of the items in one pass over the queue, whatever their number.
+local function find()
+  local wanted, open, places = {}, 0, {}
+  local each = count == '0' and math.huge or tonumber(count)
+  for i = FIRST, #ARGV do
+    wanted[ARGV[i]] = (wanted[ARGV[i]] or 0) + each
+    open = open + each
+  end
+  for start = 0, redis.call('LLEN', queue) - 1, WINDOW do
+    if open == 0 then break end
+    local window = redis.call('LRANGE', queue, start, start + WINDOW - 1)
+    for i = 1, #window do
+      local left = wanted[window[i]]
+      if left and left > 0 then
+        wanted[window[i]], open = left - 1, open - 1
+        places[#places + 1] = start + i - 1
+      end
+    end
+  end
+  return places
+end
+
+local removed = 0
+if #ARGV - FIRST < FEW then
+  for i = FIRST, #ARGV do removed = removed + redis.call('LREM', queue, count, ARGV[i]) end
+  if removed == 0 then return {NOTHING, 0} end
+else
+  local places = find()
+  removed = #places
+  if removed == 0 then return {NOTHING, 0} end
+  begin(session, ttl)
+  remove_at(queue, places, session .. ' ' .. lane .. ' ' .. sequence)
+end
+return remember(session, lane, sequence, ttl, removed)

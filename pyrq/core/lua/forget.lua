@@ -1,0 +1,7 @@
+-- forget: the session is over.
+--
+-- KEYS session
+-- ARGV
+-- REPLY how many keys were removed
+
+return redis.call('DEL', KEYS[1])

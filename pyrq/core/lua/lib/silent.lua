@@ -1,0 +1,40 @@
+-- Consumers that were not heard of for a while.
+
+local TAKEN = '/taken'
+
+-- Says whether a list was taken from its consumer by a sweep that has not finished: it belongs to nobody alive.
+local function is_taken(key)
+  return string.sub(key, -#TAKEN) == TAKEN
+end
+
+-- Gives the consumers whose last contact is `timeout` seconds or more ago (all of them if it is empty), the latest
+-- contact first, with how much each holds. Only fields that are processing keys of this queue, and lists, are
+-- touched: anybody may write into the hash.
+local function silent(timeouts, prefix, timeout, now)
+  local fields = redis.call('HGETALL', timeouts)
+  local limit = timeout ~= '' and tonumber(now) - tonumber(timeout)
+  local found = {}
+  for i = 1, #fields, 2 do
+    local key, stamp = fields[i], tonumber(fields[i + 1])
+    -- What is no number, nan included, is no contact.
+    if not stamp or stamp ~= stamp then stamp = 0 end
+    local ours = #key > #prefix and string.sub(key, 1, #prefix) == prefix
+    if ours and (not limit or stamp <= limit or is_taken(key)) then
+      local length = redis.pcall('LLEN', key)
+      if type(length) == 'number' then
+        found[#found + 1] = {key = key, stamp = fields[i + 1], at = stamp, length = length}
+      end
+    end
+  end
+  table.sort(found, function(a, b)
+    if a.at ~= b.at then return a.at > b.at end
+    return a.key > b.key
+  end)
+  return found
+end
+
+-- Forgets a consumer: its stamp and its record go together.
+local function forget(timeouts, consumers, prefix, key)
+  redis.call('HDEL', timeouts, key)
+  redis.call('HDEL', consumers, string.sub(key, #prefix + 1))
+end

@@ -1,0 +1,214 @@
+"""One builder per operation: from checked arguments to a Call.
+
+Rules of this module: a builder fills exactly the slots that its script's header names, in their order (a unit test
+holds this); it takes encoded items and gives bytes and counts, because only facades know codecs; no chunk that it is
+given is larger than CHUNK.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pyrq.core.call import Call
+from pyrq.core.errors import PermissionDeniedError
+from pyrq.core.keys import Keys
+from pyrq.core.script import load
+from pyrq.core.session import Held, Identity
+
+__all__ = [
+    "CHUNK",
+    "ack",
+    "add",
+    "burn",
+    "bury",
+    "confirm",
+    "count",
+    "delete",
+    "drop",
+    "forget",
+    "get",
+    "probe",
+    "re_enqueue",
+    "reject",
+    "release",
+]
+
+CHUNK = 1000
+"""How many items a call handles at the most, so that no script holds the server for long."""
+
+_ADD = load("add")
+_GET = load("get")
+_ACK = load("ack")
+_REJECT = load("reject")
+_BURY = load("bury")
+_RELEASE = load("release")
+_RE_ENQUEUE = load("re_enqueue")
+_DROP = load("drop")
+_DELETE = load("delete")
+_COUNT = load("count")
+_BURN = load("burn")
+_CONFIRM = load("confirm")
+_FORGET = load("forget")
+_PROBE = load("probe")
+
+SERVER_TIME = ""
+"""The value of `now` that makes a script read the server's clock."""
+
+
+def add(keys: Keys, identity: Identity, items: Sequence[bytes]) -> Call[int]:
+    """Adds items; gives how many."""
+    return Call(_ADD, (keys.session, keys.queue), (*identity.args(), *items), _one_number)
+
+
+def get(keys: Keys, identity: Identity, held: Held, count: int, now: str = SERVER_TIME) -> Call[list[bytes]]:
+    """Takes the oldest waiting items; gives them, oldest first, those of an unconfirmed get before."""
+    return Call(
+        _GET,
+        (keys.session, keys.queue, keys.processing, keys.timeouts, keys.consumers),
+        (*identity.args(), b"%d" % held.received, keys.consumer, b"%d" % count, now.encode()),
+        _items,
+    )
+
+
+def ack(keys: Keys, identity: Identity, held: Held, items: Sequence[bytes]) -> Call[int]:
+    """Acknowledges items; gives how many were held."""
+    return Call(
+        _ACK,
+        (keys.session, keys.processing, keys.timeouts, keys.consumers),
+        (*identity.args(), *_reach(keys, held), *items),
+        _one_number,
+    )
+
+
+def reject(keys: Keys, identity: Identity, held: Held, items: Sequence[bytes]) -> Call[int]:
+    """Gives items back as the next out, in their order; gives how many were held."""
+    return Call(
+        _REJECT,
+        (keys.session, keys.queue, keys.processing, keys.timeouts, keys.consumers),
+        (*identity.args(), *_reach(keys, held), *items),
+        _one_number,
+    )
+
+
+def bury(
+    keys: Keys, identity: Identity, held: Held, items: Sequence[bytes], reason: str, now: str = SERVER_TIME
+) -> Call[int]:
+    """Moves items to the dead letters with a reason; gives how many were held."""
+    facts = json.dumps({"consumer": keys.client_id, "deliveries": 1, "reason": reason}).encode()
+    return Call(
+        _BURY,
+        (keys.session, keys.processing, keys.timeouts, keys.consumers, keys.dead),
+        (*identity.args(), *_reach(keys, held), facts, now.encode(), *items),
+        _one_number,
+    )
+
+
+def release(keys: Keys, identity: Identity, held: Held) -> Call[tuple[int, int]]:
+    """Gives back what was not seen by a caller; gives how many went back and how many are left to."""
+    return Call(
+        _RELEASE,
+        (keys.session, keys.queue, keys.processing, keys.timeouts, keys.consumers),
+        (*identity.args(), *_reach(keys, held)),
+        _two_numbers,
+    )
+
+
+def re_enqueue(keys: Keys, identity: Identity, timeout: float | None, now: str = SERVER_TIME) -> Call[tuple[int, int]]:
+    """Gives back what silent consumers held (all of them without a timeout); gives how many, and 1 if there is more."""
+    return Call(
+        _RE_ENQUEUE,
+        (keys.session, keys.queue, keys.timeouts, keys.consumers),
+        (*identity.args(), *_silence(keys, timeout, now)),
+        _two_numbers,
+    )
+
+
+def drop(keys: Keys, identity: Identity, timeout: float | None, now: str = SERVER_TIME) -> Call[tuple[int, int]]:
+    """Deletes what silent consumers held (all of them without a timeout); gives how many, and 1 if there is more."""
+    return Call(
+        _DROP,
+        (keys.session, keys.timeouts, keys.consumers),
+        (*identity.args(), *_silence(keys, timeout, now)),
+        _two_numbers,
+    )
+
+
+def delete(keys: Keys, identity: Identity, items: Sequence[bytes], count: int) -> Call[int]:
+    """Removes the newest waiting copies, `count` of each item or all (0); gives how many."""
+    return Call(_DELETE, (keys.session, keys.queue), (*identity.args(), b"%d" % count, *items), _one_number)
+
+
+def count(keys: Keys) -> Call[int]:
+    """Gives how many items wait."""
+    return Call(_COUNT, (keys.queue,), (), _number)
+
+
+def burn(keys: Keys, lasts: Sequence[Identity]) -> Call[int]:
+    """Takes their sequences from calls that may still be under way. `lasts` holds at least one."""
+    pairs = [part for last in lasts for part in last.args()[:2]]
+    return Call(_BURN, (keys.session,), (lasts[0].args()[2], *pairs), _number)
+
+
+def confirm(call: Call[Any]) -> Call[None]:
+    """Asks whether an identified call has taken effect, for a wait behind it; OutcomeUnknown if that is not known."""
+    return Call(_CONFIRM, call.keys[:1], call.args[:3], _nothing)
+
+
+def forget(keys: Keys) -> Call[int]:
+    """Ends the session."""
+    return Call(_FORGET, (keys.session,), (), _number)
+
+
+def probe(keys: Keys) -> Call[None]:
+    """Tries every command that the scripts use; PermissionDeniedError names those that are refused."""
+    return Call(
+        _PROBE,
+        (
+            keys.queue + b"/probe/" + keys.consumer,
+            keys.queue,
+            keys.processing,
+            keys.timeouts,
+            keys.consumers,
+            keys.session,
+            keys.dead,
+        ),
+        (),
+        _nothing_refused,
+    )
+
+
+def _reach(keys: Keys, held: Held) -> tuple[bytes, bytes, bytes]:
+    return b"%d" % held.received, b"%d" % held.kept, keys.consumer
+
+
+def _silence(keys: Keys, timeout: float | None, now: str) -> tuple[bytes, bytes, bytes]:
+    return b"" if timeout is None else repr(timeout).encode(), keys.prefix, now.encode()
+
+
+def _number(reply: int) -> int:
+    return reply
+
+
+def _one_number(reply: Sequence[int]) -> int:
+    return reply[0]
+
+
+def _two_numbers(reply: Sequence[int]) -> tuple[int, int]:
+    return reply[0], reply[1]
+
+
+def _items(reply: Sequence[list[bytes]]) -> list[bytes]:
+    return reply[0]
+
+
+def _nothing(reply: object) -> None:
+    return None
+
+
+def _nothing_refused(reply: Sequence[bytes]) -> None:
+    if not reply:
+        return
+    names = ", ".join(sorted({name.decode() for name in reply}))
+    raise PermissionDeniedError(f"{PermissionDeniedError._default_message()} Refused: {names}.")

@@ -1,0 +1,217 @@
+"""Who is calling, and which call it is: lanes and sequences, and the inbox of a consumer.
+
+Theory of operation. Clients resend, replies get lost, and a request that its sender gave up may run later. So every
+call that changes something carries a lane and the lane's next sequence. The server keeps each lane's last sequence and
+reply for as long as the session lives: an equal sequence is answered again, a lower one is stale and does nothing.
+
+- A lane is leased to one call at a time, so its sequences arrive in order or not at all.
+- A lane whose last call may still be under way is doubtful: before it is used again, its sequence is burnt on the
+  server, so that the call can't run late. (A call that had nothing to do leaves no record, and run late might.)
+- Gets have a lane of their own and are confirmed: each call says which get was last received. A get whose reply was
+  lost is handed out again by the next one. An empty answer is not "received": it left no record either.
+
+Nothing here is locked. Leasing and freeing are single operations on a list, which threads may share; an inbox belongs
+to whoever holds the lock around gets, and `held` is replaced whole, so that others read a consistent pair.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+
+__all__ = ["GET_LANE", "Held", "Identity", "Inbox", "Lane", "Session", "session_ttl"]
+
+GET_LANE = b"get"
+_MIN_TTL = 120
+_TTL_PER_DEADLINE = 4
+
+
+def session_ttl(deadline: float) -> int:
+    """Gives how long the server remembers a session: longer than any call of it can be under way.
+
+    Args:
+        deadline: how long a call may be retried, in seconds.
+
+    Returns:
+        Whole seconds, at least 120.
+    """
+    return max(_MIN_TTL, int(_TTL_PER_DEADLINE * deadline) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which call this is.
+
+    Attributes:
+        lane: the lane's name.
+        sequence: the call's number on that lane, from 1.
+        ttl: how long the session is to be remembered, in seconds.
+    """
+
+    lane: bytes
+    sequence: int
+    ttl: int
+
+    def args(self) -> tuple[bytes, bytes, bytes]:
+        """Gives the first three arguments of every identified script."""
+        return self.lane, b"%d" % self.sequence, b"%d" % self.ttl
+
+
+class Lane:
+    """One lane: calls on it go one after another."""
+
+    __slots__ = ("_name", "_ttl", "sequence")
+
+    def __init__(self, name: bytes, ttl: int) -> None:
+        self._name = name
+        self._ttl = ttl
+        self.sequence = 0
+
+    def next(self) -> Identity:
+        """Gives the identity of the lane's next call."""
+        self.sequence += 1
+        return self.last()
+
+    def last(self) -> Identity:
+        """Gives the identity of the lane's last call."""
+        return Identity(self._name, self.sequence, self._ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a consumer tells the server about what it holds, so that no ack reaches what its caller has not seen.
+
+    Attributes:
+        received: the sequence of the last get whose items arrived, 0 for none.
+        kept: how many of the newest items arrived but were not returned to a caller yet.
+    """
+
+    received: int = 0
+    kept: int = 0
+
+
+class Inbox:
+    """What arrived for a consumer and was not returned to a caller yet, oldest first."""
+
+    def __init__(self, ttl: int) -> None:
+        self._items: deque[bytes] = deque()
+        self.lane = Lane(GET_LANE, ttl)
+        self.held = Held()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def arrived(self, identity: Identity, items: Iterable[bytes]) -> None:
+        """Takes in what a get brought; an empty answer has not arrived, it left no record to confirm.
+
+        Args:
+            identity: which get.
+            items: what it brought, oldest first; at least one.
+        """
+        self._items.extend(items)
+        self.held = Held(identity.sequence, len(self._items))
+
+    def peek(self, count: int) -> list[bytes]:
+        """Shows the oldest items without taking them.
+
+        Args:
+            count: how many at the most.
+
+        Returns:
+            The items, oldest first.
+        """
+        return list(islice(self._items, count))
+
+    def take(self, count: int) -> None:
+        """Takes the oldest items out: they go to the caller.
+
+        Args:
+            count: how many; no more than there are.
+        """
+        for _ in range(count):
+            self._items.popleft()
+        self._recount()
+
+    def discard(self, items: Iterable[bytes]) -> None:
+        """Takes out one copy of each of some items, the oldest.
+
+        Args:
+            items: what to take out; all of it is there.
+        """
+        for item in items:
+            self._items.remove(item)
+        self._recount()
+
+    def restore(self, items: Sequence[bytes]) -> None:
+        """Puts items in front again.
+
+        Args:
+            items: what to put in, oldest first.
+        """
+        self._items.extendleft(reversed(items))
+        self._recount()
+
+    def keep(self, count: int) -> None:
+        """Forgets all but the oldest items: the newer ones were given back.
+
+        Args:
+            count: how many to keep at the most.
+        """
+        while len(self._items) > count:
+            self._items.pop()
+        self._recount()
+
+    def _recount(self) -> None:
+        self.held = Held(self.held.received, len(self._items))
+
+
+class Session:
+    """The calls of one facade object: its lanes and its inbox."""
+
+    def __init__(self, ttl: int) -> None:
+        self._ttl = ttl
+        self._numbers = count(1)
+        self._free: list[Lane] = []
+        self._doubtful: list[Lane] = []
+        self.inbox = Inbox(ttl)
+        self.used = False
+
+    def lease(self) -> Lane:
+        """Leases a lane to one call, or to calls that go one after another.
+
+        Returns:
+            A lane that nobody else has; to be given to `free` or `doubt`.
+        """
+        self.used = True
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Lane(b"%d" % next(self._numbers), self._ttl)
+
+    def free(self, lanes: Iterable[Lane]) -> None:
+        """Takes lanes back whose last call was answered.
+
+        Args:
+            lanes: the lanes.
+        """
+        self._free.extend(lanes)
+
+    def doubt(self, lanes: Iterable[Lane]) -> None:
+        """Takes lanes back whose last call may still be under way.
+
+        Args:
+            lanes: the lanes.
+        """
+        self._doubtful.extend(lanes)
+
+    def doubtful(self) -> list[Lane]:
+        """Gives out the lanes to burn with the next call; to be given to `free` or `doubt` again."""
+        lanes: list[Lane] = []
+        while self._doubtful:
+            try:
+                lanes.append(self._doubtful.pop())
+            except IndexError:  # another thread took the last one
+                break
+        return lanes

@@ -1,0 +1,214 @@
+"""What goes over the wire for some calls, and what its answers mean. Pure; the backends do the sending.
+
+One pipeline, one connection: the calls in order, then at most one WAIT or WAITAOF. Those compare replicas with the
+offset of the connection's own last write, so they mean something only behind that write, on that connection
+(measured: asked on another connection, both servers confirm falsely; https://redis.io/commands/wait).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyrq.core import errors
+from pyrq.core.call import Call, settle, wrote
+from pyrq.core.options import Durability, Fsync, Replicas
+
+__all__ = ["NeedsSource", "Refusal", "TryLater", "check_server", "commands", "error_of", "results", "trial"]
+
+Command = tuple[bytes, ...]
+
+_WRITTEN = "The items are written"
+
+_RETRYABLE: dict[str, type[errors.RqError]] = {
+    "READONLY": errors.ReadOnlyReplicaError,
+    "NOREPLICAS": errors.NotEnoughReplicasError,
+    "MISCONF": errors.ServerConfigError,
+    "LOADING": errors.ServerBusyError,
+    "BUSY": errors.ServerBusyError,
+    "UNBLOCKED": errors.ServerBusyError,
+    "MASTERDOWN": errors.ServerBusyError,
+    "CLUSTERDOWN": errors.ServerBusyError,
+    "TRYAGAIN": errors.ServerBusyError,
+    "MOVED": errors.ServerBusyError,
+    "ASK": errors.ServerBusyError,
+}
+_FINAL: dict[str, type[errors.RqError]] = {
+    "WRONGTYPE": errors.WrongTypeError,
+    "OOM": errors.ServerFullError,
+    "NOPERM": errors.PermissionDeniedError,
+    "NOAUTH": errors.AuthenticationError,
+    "WRONGPASS": errors.AuthenticationError,
+}
+_TEXTS: dict[str, type[errors.RqError]] = {
+    "can't run this command": errors.PermissionDeniedError,  # inside a script, Redis
+    "can't access at least one of the keys": errors.PermissionDeniedError,
+    "ACL failure in script": errors.PermissionDeniedError,  # Valkey
+    "appendonly is disabled": errors.ServerConfigError,
+    "unknown command": errors.ServerTooOldError,
+    "Unknown Redis command called from": errors.ServerTooOldError,
+}
+_CODE = re.compile(r"(?:^|[:\-] ?)(" + "|".join(("NOSCRIPT", *_RETRYABLE, *_FINAL)) + r")\b")
+_QUOTES = re.compile(r",? with args beginning with.*", re.DOTALL)
+"""The one error text of the servers that quotes arguments, and so perhaps an item."""
+
+_LEAST_VERSION = {b"redis": (6, 2), b"valkey": (7, 2)}
+_LEAST_FOR_FSYNC = {b"redis": (7, 2), b"valkey": (7, 2)}
+
+
+class NeedsSource(Exception):
+    """The server does not have a script: say it in full. The script did not run."""
+
+
+class TryLater(Exception):
+    """The server refuses now, and may not a little later. The call did not run."""
+
+    def __init__(self, error: errors.RqError) -> None:
+        super().__init__()
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error reply.
+
+    Attributes:
+        text: its code and message.
+    """
+
+    text: str
+
+    @property
+    def code(self) -> str:
+        """The code, wherever it stands: older servers wrap an error inside a script into another one."""
+        found = _CODE.search(self.text)
+        return found[1] if found else ""
+
+
+def commands(calls: Sequence[Call[Any]], durability: Durability | None, *, in_full: bool) -> list[Command]:
+    """Gives the commands of one pipeline.
+
+    Args:
+        calls: what to run, in order.
+        durability: what to wait for behind them.
+        in_full: whether to send the scripts' texts instead of their names (after a NOSCRIPT).
+
+    Returns:
+        The commands.
+    """
+    sent: list[Command] = []
+    for call in calls:
+        script = (b"EVAL", call.script.source) if in_full else (b"EVALSHA", call.script.sha)
+        sent.append((*script, b"%d" % len(call.keys), *call.keys, *call.args))
+    if durability is not None:
+        sent.append(_wait(durability))
+    return sent
+
+
+def _wait(durability: Durability) -> Command:
+    if isinstance(durability, Replicas):
+        return b"WAIT", b"%d" % durability.count, b"%d" % durability.timeout_ms
+    return b"WAITAOF", b"%d" % durability.local, b"%d" % durability.replicas, b"%d" % durability.timeout_ms
+
+
+def trial(durability: Durability) -> Command:
+    """Gives a wait that is answered at once: it shows before any write whether the server accepts such a command."""
+    if isinstance(durability, Replicas):
+        return b"WAIT", b"0", b"1"
+    return b"WAITAOF", b"%d" % durability.local, b"0", b"1"
+
+
+def results(calls: Sequence[Call[Any]], durability: Durability | None, replies: Sequence[Any]) -> list[Any]:
+    """Reads the answers of one pipeline.
+
+    Args:
+        calls: what was sent.
+        durability: what was waited for.
+        replies: an answer for each command; an error reply as a `Refusal`.
+
+    Returns:
+        A result for each call.
+
+    Raises:
+        NeedsSource: send everything again, in full.
+        TryLater: send everything again, later.
+        NotEnoughSyncedSlavesError: all is written, and too few confirmed.
+        RqError: refused, or stale.
+    """
+    refusals = [reply for reply in replies[: len(calls)] if isinstance(reply, Refusal)]
+    if any(refusal.code == "NOSCRIPT" for refusal in refusals):
+        raise NeedsSource
+    for refusal in refusals:
+        error = error_of(refusal)
+        raise TryLater(error) if refusal.code in _RETRYABLE else error
+    settled = [settle(call, reply) for call, reply in zip(calls, replies, strict=False)]
+    if durability is not None and any(wrote(call, reply) for call, reply in zip(calls, replies, strict=False)):
+        _check_confirmed(durability, replies[len(calls)])
+    return settled
+
+
+def _check_confirmed(durability: Durability, reply: Any) -> None:
+    if isinstance(reply, Refusal):
+        why = f"{_WRITTEN}, but whether replicas or disks have them could not be asked: {error_of(reply)}"
+        raise errors.NotEnoughSyncedSlavesError(why, wanted=_wanted(durability))
+    if isinstance(durability, Fsync):
+        local, replicas = reply
+        short = local < durability.local or replicas < durability.replicas
+        what = f"{local} of {durability.local} local and {replicas} of {durability.replicas} replica disks"
+    else:
+        replicas = reply
+        short = replicas < durability.count
+        what = f"{replicas} of {durability.count} replicas"
+    if short:
+        raise errors.NotEnoughSyncedSlavesError(
+            f"{_WRITTEN}, but only {what} confirmed within {durability.timeout_ms} ms. Do not add them again: "
+            "confirm() asks again",
+            confirmed=replicas,
+            wanted=_wanted(durability),
+        )
+
+
+def _wanted(durability: Durability) -> int:
+    return durability.count if isinstance(durability, Replicas) else durability.replicas
+
+
+def error_of(refusal: Refusal) -> errors.RqError:
+    """Turns an error reply into an error of this library.
+
+    Args:
+        refusal: the error reply.
+
+    Returns:
+        An error of the class that says what to do; its text quotes no argument.
+    """
+    code, said = refusal.code, _QUOTES.sub("", refusal.text)
+    kind = _RETRYABLE.get(code) or _FINAL.get(code)
+    if kind is None:
+        kind = next((kind for text, kind in _TEXTS.items() if text in said), errors.ServerRefusedError)
+    return kind(f"{kind._default_message()} [{said[:200]}]")
+
+
+def check_server(hello: Any, durability: Durability | None) -> None:
+    """Checks the server's version (https://redis.io/commands/hello).
+
+    Args:
+        hello: the reply to HELLO: a map (RESP3), or its flat list (RESP2), or a Refusal.
+        durability: what will be waited for.
+
+    Raises:
+        ServerTooOldError: the server, or what is waited for, is not supported.
+        RqError: the server refused.
+    """
+    if isinstance(hello, Refusal):
+        error = error_of(hello)
+        raise TryLater(error) if hello.code in _RETRYABLE else error
+    facts = hello if isinstance(hello, dict) else dict(zip(hello[::2], hello[1::2], strict=False))
+    server, text = facts.get(b"server", b"redis"), facts.get(b"version", b"0").decode("ascii", "replace")
+    version = tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+    name = f"{server.decode('ascii', 'replace')} {text}"
+    if version < _LEAST_VERSION.get(server, (0,)):
+        raise errors.ServerTooOldError(f"{errors.ServerTooOldError._default_message()} This is {name}.")
+    if isinstance(durability, Fsync) and version < _LEAST_FOR_FSYNC.get(server, (0,)):
+        raise errors.ServerTooOldError(f"Fsync needs Redis 7.2 or newer, or Valkey 7.2 or newer. This is {name}.")

@@ -1,0 +1,174 @@
+"""Runs the calls of one facade object: checks once what the server allows, leases lanes, burns doubtful ones."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from weakref import finalize
+
+from pyrq.backends import Backend, connect
+from pyrq.backends.identity import client_id, process_id
+from pyrq.core import ops
+from pyrq.core.call import Call
+from pyrq.core.errors import NotEnoughSyncedSlavesError, RqError
+from pyrq.core.keys import Keys
+from pyrq.core.member import Member, Setup
+from pyrq.core.options import check_wait_fits
+from pyrq.core.session import Held, Identity, session_ttl
+from pyrq.core.work import Work
+
+__all__ = ["Runner"]
+
+R = TypeVar("R")
+
+Builder = Callable[[Keys, Identity, Held], Call[R]]
+
+
+class Runner:
+    """What a facade's methods are written with. Threads share it."""
+
+    def __init__(self, setup: Setup[Any], redis: object, retry: float | None) -> None:
+        """Connects; sends nothing yet.
+
+        Args:
+            setup: the checked options.
+            redis: a client, a pool, a URL, a backend or None.
+            retry: for how many seconds a call is retried.
+
+        Raises:
+            TypeError: redis is none of these.
+            ValueError: a wrong URL, or a wait that is longer than the socket timeout.
+        """
+        self.setup = setup
+        self.backend: Backend = connect(redis, retry=retry)
+        self.owned = self.backend is not redis
+        check_wait_fits(setup.durability, self.backend.reply_timeout)
+        self._join()
+
+    def _join(self) -> None:
+        self._process = process_id()
+        self._member = Member(
+            self.setup.name,
+            client_id(self.setup.label),
+            session_ttl(self.backend.deadline),
+            self.backend.doubts,
+        )
+        self.get_lock = threading.Lock()
+
+    def member(self) -> Member:
+        """Gives who this object is in this process."""
+        if self._process != process_id():
+            self._join()
+        return self._member
+
+    def ready(self) -> Member:
+        """Gives who this object is, after checking once that the server allows what is needed.
+
+        Raises:
+            QueueClosedError: it is closed.
+            RqError: the server is too old, gone, or does not allow it.
+        """
+        member = self.member()
+        member.check_open()
+        if not member.checked:
+            self.backend.run([ops.probe(member.keys)])
+            member.checked = True
+        return member
+
+    def look(self, build: Callable[[Keys], Call[R]]) -> R:
+        """Runs a call that changes nothing."""
+        result: R = self.backend.run([build(self.ready().keys)])[0]
+        return result
+
+    def change(self, build: Builder[R], burn: Sequence[Identity] = ()) -> R:
+        """Runs one call that changes something, and with it burns what may still be under way.
+
+        Args:
+            build: gives the call.
+            burn: more calls to burn than those of doubtful lanes.
+        """
+        member = self.ready()
+        session = member.session
+        lane, doubtful = session.lease(), session.doubtful()
+        lasts = [*burn, *(old.last() for old in doubtful)]
+        calls: list[Call[Any]] = [ops.burn(member.keys, lasts)] if lasts else []
+        calls.append(build(member.keys, lane.next(), session.inbox.held))
+        doubts = self.backend.doubts
+        try:
+            result: R = self.backend.run(calls, self.setup.durability)[-1]
+        except NotEnoughSyncedSlavesError as error:
+            session.free(doubtful)
+            # While the error may still ask, no later call may overwrite the lane's record.
+            finalize(error, session.free, [lane]).atexit = False
+            raise
+        except BaseException:
+            session.doubt([*doubtful, lane])
+            raise
+        session.free(doubtful)
+        # What was sent more than once may still run once more.
+        (session.free if self.backend.doubts == doubts else session.doubt)([lane])
+        return result
+
+    def change_all(self, work: Work, build: Callable[[list[bytes]], Builder[int]]) -> int:
+        """Runs a call in chunks, one after another, and gives the sum of what they gave."""
+        self.member().check_open()
+        for chunk in work.chunks():
+            try:
+                work.done += self.change(build(chunk))
+            except RqError as error:
+                work.failed(error, len(chunk))
+                raise
+        return work.done
+
+    def repeat(self, build: Builder[tuple[int, int]]) -> int:
+        """Runs a call again and again until it says that nothing is left, and gives the sum."""
+        total = 0
+        while True:
+            moved, left = self.change(build)
+            total += moved
+            if not left:
+                return total
+
+    def take(self, count: int) -> list[bytes]:
+        """Brings items into the inbox until it has enough or nothing waits; gives the oldest, still in the inbox."""
+        member = self.ready()
+        inbox = member.session.inbox
+        while len(inbox) < count:
+            asked = min(count - len(inbox), ops.CHUNK)
+            identity = inbox.lane.next()
+            items = self.backend.run([ops.get(member.keys, identity, inbox.held, asked)])[0]
+            if items:
+                inbox.arrived(identity, items)
+            if len(items) < asked:
+                break
+        return inbox.peek(count)
+
+    def release(self) -> int:
+        """Gives back what no caller has seen, and burns the last get, which may still be under way."""
+        member = self.member()
+        inbox = member.session.inbox
+        if not inbox.lane.sequence:
+            return 0
+        total, left = 0, 1
+        while left:
+            moved, left = self.change(ops.release, [inbox.lane.last()])
+            total += moved
+            inbox.keep(left)
+        return total
+
+    def close(self) -> None:
+        """Gives back what no caller has seen, ends the session, and lets go of the backend if this object made it."""
+        member = self.member()
+        if member.closed:
+            return
+        try:
+            if member.checked:
+                self.release()
+                # While a request may still be under way, its record must outlive it; it expires by itself.
+                if member.doubts == self.backend.doubts:
+                    self.backend.run([ops.forget(member.keys)])
+        finally:
+            member.closed = True
+            if self.owned:
+                self.backend.close()

@@ -1,0 +1,482 @@
+"""The queue, for threads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Generic, TypeVar, overload
+
+from pyrq.core import ops
+from pyrq.core.codec import Codec, decode_all
+from pyrq.core.member import Setup
+from pyrq.core.options import Durability, check_count, check_seconds
+from pyrq.core.session import Held
+from pyrq.core.work import Work
+from pyrq.sync._runner import Runner
+
+__all__ = ["Queue"]
+
+T = TypeVar("T")
+Self = TypeVar("Self", bound="Queue[Any]")
+
+_log = logging.getLogger("pyrq.queue")
+
+
+class Queue(Generic[T]):
+    """A reliable queue: what is accepted is never lost, and each call takes effect once.
+
+    Producers add items; a consumer takes a batch, works, and acknowledges or rejects it. What a consumer has taken
+    lies in a list of its own on the server until then, and is given back if the consumer falls silent. Equal items are
+    separate items. Order is first in, first out.
+
+    Threads may share one object. After a fork, a copy or an unpickling, an object is another consumer. Make one object
+    and keep it: its first call also checks the server.
+
+    Every method may raise, besides what it names: ServerGoneError, OutcomeUnknown (sent, and no answer within the
+    retry deadline), PermissionDeniedError, ServerTooOldError, ReadOnlyReplicaError, WrongTypeError and the other
+    classes of `pyrq.errors`; methods that change something also NotEnoughSyncedSlavesError, where `durability` was
+    asked for; every one QueueClosedError after `close`.
+    """
+
+    @overload
+    def __init__(
+        self: Queue[str],
+        name: str,
+        redis: object = None,
+        *,
+        codec: None = None,
+        client_id: str | None = None,
+        durability: Durability | None = None,
+        retry: float | None = None,
+        synced_slaves_enabled: bool = False,
+        synced_slaves_count: int = 0,
+        synced_slaves_timeout: int = 100,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        name: str,
+        redis: object = None,
+        *,
+        codec: Codec[T],
+        client_id: str | None = None,
+        durability: Durability | None = None,
+        retry: float | None = None,
+        synced_slaves_enabled: bool = False,
+        synced_slaves_count: int = 0,
+        synced_slaves_timeout: int = 100,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        name: str,
+        redis: object = None,
+        *,
+        codec: Codec[Any] | None = None,
+        client_id: str | None = None,
+        durability: Durability | None = None,
+        retry: float | None = None,
+        synced_slaves_enabled: bool = False,
+        synced_slaves_count: int = 0,
+        synced_slaves_timeout: int = 100,
+    ) -> None:
+        """Makes a queue object; sends nothing yet.
+
+        Args:
+            name: the queue's name: 1 to 200 bytes of text without `/`, control characters, unbalanced or empty braces,
+                not containing `-processing-`, not ending in `-timeouts`, `-unique`, `-retry-count`, `-retry-timeout`
+                or `-processing`.
+            redis: a redis-py client (Sentinel-managed too) or its connection pool, a URL (`redis:// rediss:// unix://
+                valkey:// redis+sentinel:// embedded:///dir memory://name`), or a backend. None is the URL in the
+                environment variable PYRQ_URL, else `redis://localhost:6379/0`.
+            codec: between values and bytes: `JsonCodec()`, `BytesCodec()`, or one of your own. None for text.
+            client_id: a label to recognise this consumer by, 1 to 100 bytes without `/` or braces; a unique part is
+                always appended. None for `host[pid]`.
+            durability: `Replicas` or `Fsync`: what each change waits for. None for nothing.
+            retry: for how many seconds a call is sent again after a lost connection or reply, 0 to 3,600. None for 30;
+                a backend has its own.
+            synced_slaves_enabled: whether each change waits for replicas, as in the older libraries; the same as
+                `durability=Replicas(synced_slaves_count, synced_slaves_timeout)`.
+            synced_slaves_count: for how many replicas, from 1.
+            synced_slaves_timeout: how long, in milliseconds, at least 100 below the client's socket timeout.
+
+        Raises:
+            TypeError: an argument is of the wrong type.
+            ValueError: an argument is out of range.
+            MissingExtraError: the URL needs a part of py-rq that is not installed.
+            EmbeddedServerError: the embedded server does not start.
+        """
+        synced_slaves = (synced_slaves_enabled, synced_slaves_count, synced_slaves_timeout)
+        setup: Setup[T] = Setup.of(name, codec, client_id, durability, synced_slaves)
+        self._redis, self._retry = redis, retry
+        self._codec = setup.codec
+        self._run = Runner(setup, redis, retry)
+
+    # Names
+
+    @property
+    def name(self) -> str:
+        """The queue's name, and the key of the list of waiting items."""
+        return self._run.setup.name
+
+    @property
+    def client_id(self) -> str:
+        """Who this consumer is: its label and a unique part, made anew after a fork."""
+        return self._run.member().keys.client_id
+
+    @property
+    def processing_queue_name(self) -> str:
+        """The key of the list of items that this consumer holds."""
+        return self._run.member().keys.processing.decode()
+
+    @property
+    def timeouts_hash_name(self) -> str:
+        """The key of the hash of last contacts."""
+        return self._run.member().keys.timeouts.decode()
+
+    # Adding
+
+    @overload
+    def add_item(self: Queue[str], item: object) -> bool: ...
+
+    @overload
+    def add_item(self, item: T) -> bool: ...
+
+    def add_item(self, item: Any) -> bool:
+        """Adds one item at the end of the queue.
+
+        Args:
+            item: anything but None that the codec accepts; by default bytes as they are, and everything else as text.
+
+        Returns:
+            True: it was added.
+
+        Raises:
+            InvalidItemError: None, or a value that the codec refuses.
+            ServerFullError: the server's memory is full.
+        """
+        return self.add_items((item,)) == 1
+
+    @overload
+    def add_items(self: Queue[str], items: Iterable[object]) -> int: ...
+
+    @overload
+    def add_items(self, items: Iterable[T]) -> int: ...
+
+    def add_items(self, items: Iterable[Any]) -> int:
+        """Adds items at the end of the queue, in their order.
+
+        They go out in chunks of 1,000, each added whole or not at all. After an error, its attributes `added`,
+        `unknown` and `remaining` say how many were added, sent without an answer, and not tried.
+
+        Args:
+            items: any iterable, also one larger than the memory: it is read as it is sent. None of them may be None. A
+                single text is refused.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            TypeError: not an iterable of items.
+            InvalidItemError: None, or a value that the codec refuses; nothing was added if `items` has a length.
+            ServerFullError: the server's memory is full.
+        """
+        work = Work.forward(self._codec, items)
+        return self._run.change_all(work, lambda chunk: lambda keys, identity, _: ops.add(keys, identity, chunk))
+
+    # Taking
+
+    def get_items(self, count: int) -> list[T]:
+        """Takes the oldest items. They are held by this consumer until they are acknowledged or rejected.
+
+        What an earlier call did not get through to its caller (a lost reply, an error in a later chunk) comes first.
+        An item that the codec can't decode is moved to the dead letters, and the others are returned.
+
+        Args:
+            count: how many at the most, from 0. More than 1,000 are taken in several round trips.
+
+        Returns:
+            The items, oldest first; an empty list if none waits.
+
+        Raises:
+            TypeError: count is no whole number.
+            ValueError: count is negative.
+        """
+        count = check_count("count", count)
+        self._run.member().check_open()
+        values: list[T] = []
+        with self._run.get_lock:
+            while len(values) < count:
+                wanted = count - len(values)
+                items = self._run.take(wanted)
+                inbox = self._run.member().session.inbox
+                decoded = decode_all(self._codec, items)
+                if decoded.spoilt:
+                    self._bury(decoded.spoilt, decoded.reason)
+                inbox.take(len(decoded.values))
+                values += decoded.values
+                if not decoded.spoilt:
+                    break
+        return values
+
+    def _bury(self, spoilt: list[bytes], reason: str) -> None:
+        inbox = self._run.member().session.inbox
+        # First out of the inbox: an ack of another thread must not take them for newer than what it acknowledges.
+        inbox.discard(spoilt)
+        try:
+            self._run.change(lambda keys, identity, held: ops.bury(keys, identity, Held(held.received), spoilt, reason))
+        except BaseException:
+            inbox.restore(spoilt)
+            raise
+        _log.warning("queue %s: buried %d items: %s", self.name, len(spoilt), reason)
+
+    def ack_item(self, item: T) -> bool:
+        """Acknowledges one item: it is done with.
+
+        Args:
+            item: an item that this consumer took.
+
+        Returns:
+            Whether this consumer still held it. False after its lease was lost, or when it never held it.
+
+        Raises:
+            InvalidItemError: None, or a value that the codec refuses.
+        """
+        return self.ack_items((item,)) == 1
+
+    def ack_items(self, items: Iterable[T]) -> int:
+        """Acknowledges items: they are done with. Of equal items, one copy for each given, the one taken first.
+
+        Args:
+            items: any iterable of items that this consumer took, in any order.
+
+        Returns:
+            How many of them this consumer still held.
+
+        Raises:
+            TypeError: not an iterable of items.
+            InvalidItemError: None, or a value that the codec refuses.
+        """
+        work = Work.forward(self._codec, items)
+        return self._run.change_all(
+            work, lambda chunk: lambda keys, identity, held: ops.ack(keys, identity, held, chunk)
+        )
+
+    def reject_item(self, item: T) -> bool:
+        """Gives one item back, as the next out.
+
+        Args:
+            item: an item that this consumer took.
+
+        Returns:
+            Whether this consumer still held it; if not, nothing changed.
+
+        Raises:
+            InvalidItemError: None, or a value that the codec refuses.
+        """
+        return self.reject_items((item,)) == 1
+
+    def reject_items(self, items: Iterable[T]) -> int:
+        """Gives items back, as the next out, in the order given.
+
+        Args:
+            items: any iterable of items that this consumer took; read whole.
+
+        Returns:
+            How many of them this consumer still held; the others are not added.
+
+        Raises:
+            TypeError: not an iterable of items.
+            InvalidItemError: None, or a value that the codec refuses.
+        """
+        work = Work.backward(self._codec, items)
+        return self._run.change_all(
+            work, lambda chunk: lambda keys, identity, held: ops.reject(keys, identity, held, chunk)
+        )
+
+    def revert_item(self, item: T) -> bool:
+        """Gives one item back, as the next out: `reject_item` by its older name.
+
+        Args:
+            item: an item that this consumer took.
+
+        Returns:
+            Whether this consumer still held it; if not, nothing changed.
+
+        Raises:
+            InvalidItemError: None, or a value that the codec refuses.
+        """
+        return self.reject_item(item)
+
+    def revert_items(self, items: Iterable[T]) -> int:
+        """Gives items back, as the next out, in the order given: `reject_items` by its older name.
+
+        Args:
+            items: any iterable of items that this consumer took; read whole.
+
+        Returns:
+            How many of them this consumer still held; the others are not added.
+
+        Raises:
+            TypeError: not an iterable of items.
+            InvalidItemError: None, or a value that the codec refuses.
+        """
+        return self.reject_items(items)
+
+    # What consumers left behind
+
+    def re_enqueue_timeout_items(self, timeout: float = 7200) -> int:
+        """Gives back what silent consumers held, as the next out, the consumer with the oldest contact first.
+
+        Args:
+            timeout: since how many seconds a consumer must be silent, by the server's clock, from 0. Each get that
+                finds something is a contact.
+
+        Returns:
+            How many items came back.
+
+        Raises:
+            TypeError: timeout is no number.
+            ValueError: timeout is out of range.
+        """
+        seconds = check_seconds("timeout", timeout)
+        return self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, seconds))
+
+    def re_enqueue_all_items(self) -> int:
+        """Gives back what all consumers hold, live ones and this one included, as the next out.
+
+        Returns:
+            How many items came back.
+        """
+        return self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, None))
+
+    def drop_timeout_items(self, timeout: float = 7200) -> int:
+        """Deletes what silent consumers held.
+
+        Args:
+            timeout: since how many seconds a consumer must be silent, by the server's clock, from 0.
+
+        Returns:
+            How many items were deleted.
+
+        Raises:
+            TypeError: timeout is no number.
+            ValueError: timeout is out of range.
+        """
+        seconds = check_seconds("timeout", timeout)
+        return self._run.repeat(lambda keys, identity, _: ops.drop(keys, identity, seconds))
+
+    def drop_all_items(self) -> int:
+        """Deletes what all consumers hold, live ones and this one included. Waiting items stay.
+
+        Returns:
+            How many items were deleted.
+        """
+        return self._run.repeat(lambda keys, identity, _: ops.drop(keys, identity, None))
+
+    # What waits
+
+    def delete_item(self, item: T, count: int = 0) -> int:
+        """Removes copies of an item that wait, the newest first.
+
+        Args:
+            item: the item.
+            count: how many copies at the most; 0 for all.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            TypeError: count is no whole number.
+            ValueError: count is negative.
+            InvalidItemError: None, or a value that the codec refuses.
+        """
+        return self.delete_items((item,), count)
+
+    def delete_items(self, items: Iterable[T], count: int = 0) -> int:
+        """Removes copies of items that wait, the newest first. Takes time linear in the length of the queue.
+
+        Args:
+            items: any iterable of items.
+            count: how many copies of each given item at the most; 0 for all.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            TypeError: not an iterable of items, or count is no whole number.
+            ValueError: count is negative.
+            InvalidItemError: None, or a value that the codec refuses.
+        """
+        most = check_count("count", count)
+        work = Work.forward(self._codec, items)
+        return self._run.change_all(
+            work, lambda chunk: lambda keys, identity, _: ops.delete(keys, identity, chunk, most)
+        )
+
+    def get_count(self) -> int:
+        """Counts the items that wait; those that consumers hold are not among them.
+
+        Returns:
+            How many items wait.
+        """
+        return self._run.look(ops.count)
+
+    # The end
+
+    def release(self) -> int:
+        """Gives back everything that was taken and not returned to a caller, as the next out.
+
+        That is the rest of a larger batch, and the batch of a get whose reply was lost. What a caller has in hand
+        stays held until it is acknowledged, rejected, or swept.
+
+        Returns:
+            How many items went back.
+        """
+        self._run.member().check_open()
+        with self._run.get_lock:
+            return self._run.release()
+
+    def close(self) -> None:
+        """Does what `release` does, ends the session on the server, and closes the connections that a URL made.
+
+        A client, pool or backend that was given stays open. Closing twice is allowed.
+        """
+        with self._run.get_lock:
+            self._run.close()
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Copies are other consumers
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not isinstance(self._redis, str | None):
+            raise TypeError("only a queue that was made from a URL can be pickled: a connection can't")
+        return self._origin()
+
+    def _origin(self) -> dict[str, Any]:
+        return {"setup": self._run.setup, "redis": self._redis, "retry": self._retry}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._redis, self._retry = state["redis"], state["retry"]
+        self._codec = state["setup"].codec
+        self._run = Runner(state["setup"], self._redis, self._retry)
+
+    def __copy__(self: Self) -> Self:
+        other = type(self).__new__(type(self))
+        other.__setstate__(self._origin())
+        return other
+
+    def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} of {self.client_id!r}>"
