@@ -115,11 +115,23 @@ class Runner:
         self.member().check_open()
         for chunk in work.chunks():
             try:
-                work.done += await self.change(build(chunk))
+                work.done += await self._settle(build(chunk))
             except RqError as error:
                 work.failed(error, len(chunk))
                 raise
         return work.done
+
+    async def _settle(self, build: Builder[R]) -> R:
+        """Runs a call about what the caller has in hand.
+
+        It hides what waits in the inbox from the server's search. Were that handed out and acknowledged while the call
+        is under way, it would hide what the call is about; so while something waits there, hand-outs wait for the call.
+        """
+        held = self.member().session.inbox.held
+        if not held.kept:
+            return await self.change(lambda keys, identity, _: build(keys, identity, held))
+        async with self.get_lock:
+            return await self.change(build)
 
     async def repeat(self, build: Builder[tuple[int, int]]) -> int:
         """Runs a call again and again until it says that nothing is left, and gives the sum."""
