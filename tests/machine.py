@@ -295,10 +295,12 @@ class QueueMachine(RuleBasedStateMachine):
             return len(back)
 
         self.perform(who, fault, "re_enqueue_all_items", (), effect)
+        self._forget_inbox(who, fault)
 
     @rule(who=CONSUMERS, fault=FAULTS)
     def drop_all(self, who: int, fault: str) -> None:
         self.perform(who, fault, "drop_all_items", (), lambda: sum(len(self._sweep(other)) for other in range(3)))
+        self._forget_inbox(who, fault)
 
     @rule(who=CONSUMERS, items=ITEMS, count=st.integers(0, 2), fault=FAULTS)
     def delete(self, who: int, items: list[str], count: int, fault: str) -> None:
@@ -364,6 +366,11 @@ class QueueMachine(RuleBasedStateMachine):
         return backend.inner
 
     # The model
+
+    def _forget_inbox(self, who: int, fault: str) -> None:
+        """What was swept by its own consumer is not handed out any more, if the consumer knows that it was."""
+        if fault not in ("abandon", "late"):
+            self.who[who].inbox = []
 
     def _some(self, who: int, data: st.DataObject) -> list[str]:
         """Items of the caller's hand, in any order, and perhaps one that it does not have."""

@@ -44,23 +44,33 @@ class Runner:
         self.backend: AsyncBackend = connect_async(redis, retry=retry)
         self.owned = self.backend is not redis
         check_wait_fits(setup.durability, self.backend.reply_timeout)
-        self._join()
+        self._places: dict[int, tuple[Member, asyncio.Lock]] = {}
+        self._place()
 
-    def _join(self) -> None:
-        self._process = process_id()
-        self._member = Member(
+    def _place(self) -> tuple[Member, asyncio.Lock]:
+        process = process_id()
+        place = self._places.get(process)
+        # setdefault is one step: threads of a fork that come in together get the same.
+        return place if place else self._places.setdefault(process, self._join())
+
+    def _join(self) -> tuple[Member, asyncio.Lock]:
+        member = Member(
             self.setup.name,
             client_id(self.setup.label),
             session_ttl(self.backend.deadline),
             self.backend.doubts,
         )
-        self.get_lock = asyncio.Lock()
+        member.closed = any(other.closed for other, _ in self._places.values())
+        return member, asyncio.Lock()
+
+    @property
+    def get_lock(self) -> asyncio.Lock:
+        """What one get at a time holds, in this process."""
+        return self._place()[1]
 
     def member(self) -> Member:
         """Gives who this object is in this process."""
-        if self._process != process_id():
-            self._join()
-        return self._member
+        return self._place()[0]
 
     async def ready(self) -> Member:
         """Gives who this object is, after checking once that the server allows what is needed.

@@ -43,7 +43,7 @@ def connect(target: object = None, *, retry: float | None = None) -> Backend:
     """
     deadline = check_deadline(retry)
     if target is None or isinstance(target, str):
-        return _from_url(target or urls.default_url(), deadline)
+        return _from_url(urls.default_url() if target is None else target, deadline)
     if isinstance(target, redis.Redis):
         return RedisBackend(target.connection_pool, deadline)
     if isinstance(target, redis.ConnectionPool):
@@ -78,7 +78,7 @@ def connect_async(target: object = None, *, retry: float | None = None) -> Async
     """
     deadline = check_deadline(retry)
     if target is None or isinstance(target, str):
-        return _from_url_async(target or urls.default_url(), deadline)
+        return _from_url_async(urls.default_url() if target is None else target, deadline)
     if isinstance(target, redis_asyncio.Redis):
         return AsyncRedisBackend(target.connection_pool, deadline)
     if isinstance(target, redis_asyncio.ConnectionPool):

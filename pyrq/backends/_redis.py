@@ -13,7 +13,7 @@ from redis import exceptions
 
 from pyrq.core.errors import ServerGoneError
 from pyrq.core.retry import Unreached
-from pyrq.core.wire import Refusal, TryLater, error_of
+from pyrq.core.wire import Refusal, failure_of
 
 __all__ = [
     "LOST",
@@ -69,8 +69,7 @@ def refusal(error: Exception) -> Refusal:
 
 def refused(error: Exception) -> Exception:
     """Turns an error reply at which redis-py closes the connection into what is to be raised."""
-    answer = refusal(error)
-    return TryLater(error_of(answer)) if answer.code == "LOADING" else error_of(answer)
+    return failure_of(refusal(error))
 
 
 def unreached(error: Exception) -> Exception:

@@ -8,9 +8,9 @@ locks (flock) on three files of the directory, which end with their holder, howe
 - `server.lock`: held by the server process, which inherits it. While it is held, the process id in it is that
   of a living server, and no second one may write to the same append-only file, socket or no socket.
 
-A lock belongs to an open file, which a forked child shares with its parent. So before a fork every user takes
-a second hold, through a file opened anew; then the parent drops that one, the child the first. Neither can
-give away what the other holds, and there is no moment without a hold.
+A lock belongs to an open file, which a forked child shares with its parent. So before a fork every user takes a second
+hold, through a file opened anew; then the parent drops that one, the child the first. Neither can give away what the
+other holds, and there is no moment without a hold.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _PATIENCE = 15.0  # seconds that a server may take to answer
 _STOP_PATIENCE = 10.0  # seconds that a server may take to write everything out and exit
 _PING_PATIENCE, _POLL = 1.0, 0.002
 _MAX_SOCKET_PATH = 100  # the kernel's limit is 108 bytes on Linux, 104 on macOS
-_HAS_PROC = os.path.exists("/proc/self/cwd")
+_HAS_PROC = os.path.exists("/proc/self/fd")
 _TEMP = Path("/tmp")  # not tempfile.gettempdir(): all processes must agree, whatever their TMPDIR
 
 # The shell goes away at once, so that the server is nobody's child: a user that waits for all its children
@@ -60,12 +60,12 @@ _forking: dict[EmbeddedServer, int | None] = {}
 class EmbeddedServer:
     """One user's hold on the real, durable Valkey server that serves a directory. `open` makes one.
 
-    The first user starts the server, others join it, from this process or another, and the last one out stops
-    it. It listens on a private unix socket only and keeps an append-only file in the directory: what it
-    acknowledged survives the death of every process. The directory must be on a local file system.
+    The first user starts the server, others join it, from this process or another, and the last one out stops it. It
+    listens on a private unix socket only and keeps an append-only file in the directory, which must be on a local file
+    system. What it acknowledged survives the death of its users; for its own death see `open`.
 
-    A user that gets no chance to leave (SIGKILL, an unhandled SIGTERM, `os._exit`, as multiprocessing's children
-    end) still loses its hold; if it was the last, the server runs on until the next user opens and leaves.
+    A user that gets no chance to leave (SIGKILL, an unhandled SIGTERM, `os._exit`, as multiprocessing's children end)
+    still loses its hold; if it was the last, the server runs on until the next user opens and leaves.
     A forked child has its own hold on every object that was open in its parent. Threads may share an object.
 
     Attributes:
@@ -90,8 +90,10 @@ class EmbeddedServer:
 
         Args:
             directory: where the data is; made, for this user only, if it does not exist.
-            appendfsync: when the server forces data to the disk: "everysec" or "always". Once one user of a
-                server asks for "always", it does so for all.
+            appendfsync: when the server forces data to the disk. "everysec": a server that is killed can lose what it
+                acknowledged while doing so, milliseconds as a rule, at most two seconds; a machine that fails, about
+                a second more. "always": nothing is lost, and writes wait for the disk. One user of a server that asks
+                for "always" gets it for all.
 
         Raises:
             ValueError: no such appendfsync.
@@ -194,9 +196,9 @@ class _Server:
         self._socket_directory = _socket_directory(directory)
         self.socket = str(self._socket_directory / "server.sock")
         self._appendfsync = appendfsync
-        self._identity = os.stat(directory)
         # Kept open, since the directory may be removed before the server is stopped. Locked only to look.
-        self.lock = _open_private(directory / "server.lock")
+        self._lock_path = directory / "server.lock"
+        self.lock = _open_private(self._lock_path)
 
     def runs(self) -> bool:
         if not _try_lock(self.lock, fcntl.LOCK_SH):
@@ -209,7 +211,7 @@ class _Server:
         return int(os.pread(self.lock, 32, 0).strip() or 0)
 
     def bring_up(self) -> None:
-        if not self._is_here(self.directory):
+        if not self._is_lock(self._lock_path):
             raise EmbeddedServerError(f"{self.directory} was removed or replaced. Open it again.")
         if self._socket_directory != self.directory:
             _make_private(self._socket_directory)
@@ -224,13 +226,14 @@ class _Server:
             raise self._failure("stopped while it started")
 
     def stop(self) -> None:
-        in_place = self._is_here(self.directory)  # else somebody else's server may be there now
+        in_place = self._is_lock(self._lock_path)
         if in_place and self.runs():
             _ask(self.socket, b"SHUTDOWN")  # enough, unless it hangs or somebody gave it a password
-        for how in (signal.SIGTERM, signal.SIGKILL):
+        # Elsewhere nothing is left to write out, and a server that ends by itself would remove another's socket.
+        for how in (signal.SIGTERM, signal.SIGKILL) if in_place else (signal.SIGKILL,):
             deadline = time.monotonic() + _STOP_PATIENCE
             # The number may be another process's by now. Without /proc (macOS), server.lock has to do.
-            if self.runs() and (pid := self.pid()) and (self._is_here(f"/proc/{pid}/cwd") or not _HAS_PROC):
+            if self.runs() and (pid := self.pid()) and (self._is_lock(f"/proc/{pid}/fd/3") or not _HAS_PROC):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, how)
             while self.runs() and time.monotonic() < deadline:
@@ -243,10 +246,10 @@ class _Server:
                 if self._socket_directory != self.directory:
                     self._socket_directory.rmdir()
 
-    def _is_here(self, path: Path | str) -> bool:
-        """Whether a path leads to the very directory that was opened."""
+    def _is_lock(self, path: Path | str) -> bool:
+        """Whether a path leads to the very server.lock that was opened."""
         with contextlib.suppress(OSError):
-            return os.path.samestat(os.stat(path), self._identity)
+            return os.path.samestat(os.stat(path), os.fstat(self.lock))
         return False
 
     def _is_up(self) -> bool:
@@ -265,22 +268,20 @@ class _Server:
 
     def _start(self) -> None:
         paths = ["--unixsocket", self.socket, "--dir", str(self.directory)]
-        launch = [*_SHELL, _binary(), *paths, "--appendfsync", self._appendfsync, *_OPTIONS.split()]
+        argv = [*_SHELL, _binary(), *paths, "--appendfsync", self._appendfsync, *_OPTIONS.split()]
         log_path = self.directory / "server.log"
         with contextlib.suppress(FileNotFoundError):
             log_path.replace(self.directory / "server.log.old")  # its last words may be the reason for this
-        server_lock = _locked(self.directory / "server.lock", _PING_PATIENCE)
+        server_lock = _locked(self._lock_path, _PING_PATIENCE)
         with open(log_path, "wb", opener=_open_private) as log, server_lock as lock:
             os.ftruncate(lock, 0)
-            subprocess.run(
-                launch, stdout=lock, stderr=log, cwd=self.directory, start_new_session=True, timeout=_PATIENCE
-            )
+            subprocess.run(argv, stdout=lock, stderr=log, cwd=self.directory, start_new_session=True, timeout=_PATIENCE)
 
     def _failure(self, what: str) -> EmbeddedServerError:
         log = self.directory / "server.log"
         lines = log.read_text(errors="replace").splitlines()[-12:] if log.exists() else []
-        text = "\n".join([f"The embedded server of {self.directory} {what}. Its server.log:", *lines])
-        return EmbeddedServerError(text)
+        lines.insert(0, f"The embedded server of {self.directory} {what}. Its server.log:")
+        return EmbeddedServerError("\n".join(lines))
 
 
 def _socket_directory(directory: Path) -> Path:

@@ -21,7 +21,7 @@ from pyrq.core.errors import (
 )
 from pyrq.core.options import Durability
 from pyrq.core.retry import NoAnswer, Tries, Unreached
-from pyrq.core.wire import NeedsSource, Refusal, TryLater, check_server, commands, error_of, results, trial
+from pyrq.core.wire import NeedsSource, Refusal, TryLater, check_server, commands, failure_of, results, trial
 
 __all__ = ["AsyncRedisBackend"]
 
@@ -77,7 +77,7 @@ class AsyncRedisBackend:
         check_server(hello, durability)
         for reply in rest:
             if isinstance(reply, Refusal):
-                raise error_of(reply)
+                raise failure_of(reply)
         self._checked.add(durability)
 
     async def _exchange(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[Any]:

@@ -18,7 +18,7 @@ from pyrq.core.call import Call
 from pyrq.core.errors import NotEnoughSyncedSlavesError, RqError, ServerGoneError
 from pyrq.core.options import Durability
 from pyrq.core.retry import NoAnswer, Tries, Unreached
-from pyrq.core.wire import NeedsSource, Refusal, TryLater, check_server, commands, error_of, results, trial
+from pyrq.core.wire import NeedsSource, Refusal, TryLater, check_server, commands, failure_of, results, trial
 
 __all__ = ["RedisBackend"]
 
@@ -78,7 +78,7 @@ class RedisBackend:
         check_server(hello, durability)
         for reply in rest:
             if isinstance(reply, Refusal):
-                raise error_of(reply)
+                raise failure_of(reply)
         self._checked.add(durability)
 
     def _exchange(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[Any]:

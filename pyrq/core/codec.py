@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from pyrq.core.errors import InvalidItemError
 
-__all__ = ["BytesCodec", "Codec", "Decoded", "JsonCodec", "TextCodec", "decode_all", "encode"]
+__all__ = ["BytesCodec", "Codec", "Decoded", "JsonCodec", "TextCodec", "decode_all", "encode", "encode_all"]
 
 T = TypeVar("T")
+
+_BYTES = (bytes, bytearray, memoryview)
 
 
 class Codec(Protocol[T]):
@@ -38,7 +40,9 @@ class TextCodec:
 
     def encode(self, value: object, /) -> bytes:
         """Gives the bytes of a value: bytes as they are, everything else as text."""
-        if isinstance(value, bytes | bytearray | memoryview):
+        if type(value) is str:  # by far the most; a subclass may have a __str__ of its own
+            return value.encode("utf-8", "surrogateescape")
+        if isinstance(value, _BYTES):
             return bytes(value)
         return str(value).encode("utf-8", "surrogateescape")
 
@@ -52,7 +56,7 @@ class BytesCodec:
 
     def encode(self, value: bytes, /) -> bytes:
         """Gives the bytes themselves; raises TypeError for anything else."""
-        if isinstance(value, bytes | bytearray | memoryview):
+        if isinstance(value, _BYTES):
             return bytes(value)
         raise TypeError("not bytes")
 
@@ -98,6 +102,28 @@ def encode(codec: Codec[T], item: T) -> bytes:
     return data
 
 
+def encode_all(codec: Codec[T], items: Sequence[T]) -> list[bytes]:
+    """Encodes a chunk of items: all at once, and one by one only to find the one that fails.
+
+    Args:
+        codec: how.
+        items: anything but None.
+
+    Returns:
+        Their bytes, in order.
+
+    Raises:
+        InvalidItemError: None, or a value that the codec refuses; without the value in the text.
+    """
+    try:
+        data = [codec.encode(item) for item in items if item is not None]
+    except Exception:  # noqa: BLE001 - told below, without the item
+        data = []
+    if len(data) == len(items) and set(map(type, data)) <= {bytes}:
+        return data
+    return [encode(codec, item) for item in items]
+
+
 @dataclass(slots=True)
 class Decoded(Generic[T]):
     """Items after decoding.
@@ -123,10 +149,11 @@ def decode_all(codec: Codec[T], items: Iterable[bytes]) -> Decoded[T]:
     Returns:
         The values, and what could not be decoded.
     """
+    decode = codec.decode
     result: Decoded[T] = Decoded()
     for item in items:
         try:
-            result.values.append(codec.decode(item))
+            result.values.append(decode(item))
         except Exception as error:  # noqa: BLE001 - a codec is the user's and may raise anything
             result.spoilt.append(item)
             result.reason = result.reason or f"{type(codec).__name__} can't decode it: {type(error).__name__}"

@@ -95,6 +95,11 @@ class NotEnoughSyncedSlavesError(RqError):
         self.wanted = wanted
         self._confirm: Callable[[], None] | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Who can be asked does not cross a process border; what is known does.
+        known = {name: value for name, value in vars(self).items() if not name.startswith("_confirm")}
+        return NotEnoughSyncedSlavesError, (*self.args, self.confirmed, self.wanted), {**known, "_confirm": None}
+
     def confirm(self) -> None:
         """Asks again whether the items are confirmed, and comes back when they are. Adds nothing.
 
@@ -186,7 +191,7 @@ class QueueClosedError(RqError):
 
 
 class InvalidItemError(RqError, TypeError, ValueError):
-    """An item can't be stored. None is no item, text must be encodable as UTF-8, and the codec must accept the value."""
+    """An item can't be stored. None is no item, text must be encodable as UTF-8, the codec must accept the value."""
 
 
 class EmbeddedServerError(RqError):

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from pyrq.core.codec import Codec, TextCodec
 from pyrq.core.errors import QueueClosedError
-from pyrq.core.keys import Keys, check_name
+from pyrq.core.keys import Keys, check_label, check_name
 from pyrq.core.options import Durability, durability_of
 from pyrq.core.session import Session
 
@@ -57,15 +57,16 @@ class Setup(Generic[T]):
             TypeError: an option is of the wrong type.
             ValueError: an option is out of range.
         """
-        if codec is not None and not (
-            callable(getattr(codec, "encode", None)) and callable(getattr(codec, "decode", None))
+        if codec is not None and (
+            isinstance(codec, type)
+            or not (callable(getattr(codec, "encode", None)) and callable(getattr(codec, "decode", None)))
         ):
             raise TypeError(f"codec must have encode and decode methods, not be {type(codec).__name__}")
         text: Codec[Any] = TextCodec()
         return cls(
             name=check_name("name", name),
             codec=text if codec is None else codec,
-            label=label,
+            label=None if label is None else check_label("client_id", label),
             durability=durability_of(durability, *synced_slaves),
         )
 

@@ -53,6 +53,9 @@ _CONFIRM = load("confirm")
 _FORGET = load("forget")
 _PROBE = load("probe")
 
+_MOST_COPIES = 2**53
+"""No list is longer, and every server and Lua can read it."""
+
 SERVER_TIME = ""
 """The value of `now` that makes a script read the server's clock."""
 
@@ -137,7 +140,9 @@ def drop(keys: Keys, identity: Identity, timeout: float | None, now: str = SERVE
 
 def delete(keys: Keys, identity: Identity, items: Sequence[bytes], count: int) -> Call[int]:
     """Removes the newest waiting copies, `count` of each item or all (0); gives how many."""
-    return Call(_DELETE, (keys.session, keys.queue), (*identity.args(), b"%d" % count, *items), _one_number)
+    return Call(
+        _DELETE, (keys.session, keys.queue), (*identity.args(), b"%d" % min(count, _MOST_COPIES), *items), _one_number
+    )
 
 
 def count(keys: Keys) -> Call[int]:

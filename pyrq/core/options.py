@@ -5,7 +5,6 @@ Every error names the argument and what is allowed, and is raised before anythin
 
 from __future__ import annotations
 
-import math
 import operator
 from dataclasses import dataclass
 
@@ -77,7 +76,7 @@ def check_seconds(argument: str, value: object, *, most: float = 1e9) -> float:
     span = f"seconds, from 0 to {most:g}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{argument} must be {span}, not {type(value).__name__}")
-    if math.isnan(value) or not 0 <= value <= most:
+    if not 0 <= value <= most:
         raise ValueError(f"{argument} must be {span}, not {value}")
     return float(value)
 

@@ -6,7 +6,7 @@ by the kind of failure; for how long, by the deadline.
 
 from __future__ import annotations
 
-from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError
+from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError, ServerRefusedError
 from pyrq.core.wire import NeedsSource, TryLater
 
 __all__ = ["NoAnswer", "Tries", "Unreached"]
@@ -66,11 +66,13 @@ class Tries:
             self.in_full = True
             return 0.0
         if not isinstance(failure, TryLater | Unreached):
-            raise self._final(failure) from None
+            final = self._final(failure if isinstance(failure, RqError) else ServerRefusedError())
+            raise final from final.__cause__
         self._lost = self._lost or isinstance(failure, NoAnswer)
         left = self._until - now
         if left <= 0:
-            raise self._final(failure.error) from None
+            final = self._final(failure.error)
+            raise final from final.__cause__
         pause = self._pause * (0.5 + jitter / 2)
         self._pause = min(_LONGEST_PAUSE, self._pause * 2)
         return min(pause, left)

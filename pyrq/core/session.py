@@ -130,7 +130,9 @@ class Inbox:
         Args:
             count: how many; no more than there are.
         """
-        for _ in range(count):
+        if count == len(self._items):
+            self._items.clear()
+        for _ in range(min(count, len(self._items))):
             self._items.popleft()
         self._recount()
 
@@ -176,7 +178,6 @@ class Session:
         self._free: list[Lane] = []
         self._doubtful: list[Lane] = []
         self.inbox = Inbox(ttl)
-        self.used = False
 
     def lease(self) -> Lane:
         """Leases a lane to one call, or to calls that go one after another.
@@ -184,7 +185,6 @@ class Session:
         Returns:
             A lane that nobody else has; to be given to `free` or `doubt`.
         """
-        self.used = True
         try:
             return self._free.pop()
         except IndexError:

@@ -16,7 +16,17 @@ from pyrq.core import errors
 from pyrq.core.call import Call, settle, wrote
 from pyrq.core.options import Durability, Fsync, Replicas
 
-__all__ = ["NeedsSource", "Refusal", "TryLater", "check_server", "commands", "error_of", "results", "trial"]
+__all__ = [
+    "NeedsSource",
+    "Refusal",
+    "TryLater",
+    "check_server",
+    "commands",
+    "error_of",
+    "failure_of",
+    "results",
+    "trial",
+]
 
 Command = tuple[bytes, ...]
 
@@ -140,9 +150,8 @@ def results(calls: Sequence[Call[Any]], durability: Durability | None, replies: 
     refusals = [reply for reply in replies[: len(calls)] if isinstance(reply, Refusal)]
     if any(refusal.code == "NOSCRIPT" for refusal in refusals):
         raise NeedsSource
-    for refusal in refusals:
-        error = error_of(refusal)
-        raise TryLater(error) if refusal.code in _RETRYABLE else error
+    if refusals:
+        raise failure_of(refusals[0])
     settled = [settle(call, reply) for call, reply in zip(calls, replies, strict=False)]
     if durability is not None and any(wrote(call, reply) for call, reply in zip(calls, replies, strict=False)):
         _check_confirmed(durability, replies[len(calls)])
@@ -190,6 +199,12 @@ def error_of(refusal: Refusal) -> errors.RqError:
     return kind(f"{kind._default_message()} [{said[:200]}]")
 
 
+def failure_of(refusal: Refusal) -> Exception:
+    """Turns an error reply into what is to be raised: a TryLater for one that may pass, else an RqError."""
+    error = error_of(refusal)
+    return TryLater(error) if refusal.code in _RETRYABLE else error
+
+
 def check_server(hello: Any, durability: Durability | None) -> None:
     """Checks the server's version (https://redis.io/commands/hello).
 
@@ -202,8 +217,7 @@ def check_server(hello: Any, durability: Durability | None) -> None:
         RqError: the server refused.
     """
     if isinstance(hello, Refusal):
-        error = error_of(hello)
-        raise TryLater(error) if hello.code in _RETRYABLE else error
+        raise failure_of(hello)
     facts = hello if isinstance(hello, dict) else dict(zip(hello[::2], hello[1::2], strict=False))
     server, text = facts.get(b"server", b"redis"), facts.get(b"version", b"0").decode("ascii", "replace")
     version = tuple(int(part) for part in re.findall(r"\d+", text)[:2])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
 from typing import TypeVar
 
-from pyrq.core.codec import Codec, encode
+from pyrq.core.codec import Codec, encode_all
 from pyrq.core.errors import InvalidItemError, NotEnoughSyncedSlavesError, OutcomeUnknown, RqError
 from pyrq.core.ops import CHUNK
 
@@ -50,9 +50,9 @@ class Work:
         _check_items(items)
         size = len(items) if isinstance(items, Sized) else None
         if size is not None and size > CHUNK:
-            for item in items:
-                encode(codec, item)
-        chunks = _cut(encode(codec, item) for item in items)
+            for chunk in _cut(items):
+                encode_all(codec, chunk)
+        chunks: Iterator[list[bytes]] = (encode_all(codec, chunk) for chunk in _cut(items))
         if size is not None and size <= CHUNK:
             chunks = iter(list(chunks))
         return cls(chunks, size)
@@ -70,8 +70,8 @@ class Work:
             InvalidItemError: an item can't be stored.
         """
         _check_items(items)
-        encoded = [encode(codec, item) for item in items]
-        return cls(reversed(list(_cut(encoded))), len(encoded))
+        encoded = [encode_all(codec, chunk) for chunk in _cut(items)]
+        return cls(reversed(encoded), sum(map(len, encoded)))
 
     def chunks(self) -> Iterator[list[bytes]]:
         """Gives the chunks in order; not one that is empty."""
@@ -108,7 +108,7 @@ def _check_items(items: object) -> None:
         raise TypeError(f"items must be an iterable of items, such as a list, not {type(items).__name__}")
 
 
-def _cut(encoded: Iterable[bytes]) -> Iterator[list[bytes]]:
-    source = iter(encoded)
+def _cut(items: Iterable[T]) -> Iterator[list[T]]:
+    source = iter(items)
     while chunk := list(islice(source, CHUNK)):
         yield chunk

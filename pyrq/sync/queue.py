@@ -206,20 +206,18 @@ class Queue(Generic[T]):
         """
         count = check_count("count", count)
         self._run.member().check_open()
-        values: list[T] = []
+        if not count:
+            return []
         with self._run.get_lock:
-            while len(values) < count:
-                wanted = count - len(values)
-                items = self._run.take(wanted)
+            while True:
+                items = self._run.take(count)
                 inbox = self._run.member().session.inbox
                 decoded = decode_all(self._codec, items)
-                if decoded.spoilt:
-                    self._bury(decoded.spoilt, decoded.reason)
-                inbox.take(len(decoded.values))
-                values += decoded.values
                 if not decoded.spoilt:
-                    break
-        return values
+                    # Only now: what fails before leaves all of it in the inbox.
+                    inbox.take(len(decoded.values))
+                    return decoded.values
+                self._bury(decoded.spoilt, decoded.reason)
 
     def _bury(self, spoilt: list[bytes], reason: str) -> None:
         inbox = self._run.member().session.inbox
@@ -350,7 +348,10 @@ class Queue(Generic[T]):
         Returns:
             How many items came back.
         """
-        return self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, None))
+        with self._run.get_lock:
+            total = self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, None))
+            self._run.member().session.inbox.keep(0)  # it was among what all hold
+        return total
 
     def drop_timeout_items(self, timeout: float = 7200) -> int:
         """Deletes what silent consumers held.
@@ -374,7 +375,10 @@ class Queue(Generic[T]):
         Returns:
             How many items were deleted.
         """
-        return self._run.repeat(lambda keys, identity, _: ops.drop(keys, identity, None))
+        with self._run.get_lock:
+            total = self._run.repeat(lambda keys, identity, _: ops.drop(keys, identity, None))
+            self._run.member().session.inbox.keep(0)  # it was among what all hold
+        return total
 
     # What waits
 

@@ -21,7 +21,7 @@ if hidden == 0 and #ARGV - FIRST < FEW then
   if removed == 0 then return {NOTHING, 0} end
 else
   local plan = find_held(processing, hidden, FIRST)
-  removed = #plan.found
+  removed = plan.size
   if removed == 0 then return {NOTHING, 0} end
   begin(session, ttl)
   remove_held(processing, plan, session .. ' ' .. lane .. ' ' .. sequence)

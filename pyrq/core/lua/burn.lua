@@ -14,7 +14,7 @@ local ttl = ARGV[1]
 begin(session, ttl)
 for i = 2, #ARGV, 2 do
   local last = tonumber(string.match(redis.call('HGET', session, ARGV[i]) or '0', '^%d+'))
-  if last < tonumber(ARGV[i + 1]) then redis.call('HSET', session, ARGV[i], ARGV[i + 1]) end
+  if last < tonumber(ARGV[i + 1]) then redis.call('HSET', session, ARGV[i], ARGV[i + 1] .. BURNT) end
 end
 redis.call('EXPIRE', session, ttl)
 return 1

@@ -20,12 +20,12 @@ redis.call('LLEN', dead)
 redis.call('HLEN', timeouts)
 local hidden, _, confirmed = out_of_reach(processing, consumers, consumer, received, kept)
 local plan = find_held(processing, hidden, FIRST)
-local size = #plan.found
+local size = plan.size
 if size == 0 then return {NOTHING, 0} end
 
 local head = server_time(now) .. ' ' .. #facts .. '\n' .. facts
-local letters = {}
-for i = 1, size do letters[i] = head .. plan.found[i] end
+local found, letters = found_last_first(plan, FIRST), {}
+for i = 1, size do letters[i] = head .. found[size + 1 - i] end
 begin(session, ttl)
 redis.call('LPUSH', dead, unpack(letters))
 remove_held(processing, plan, session .. ' ' .. lane .. ' ' .. sequence)

@@ -8,7 +8,7 @@
 
 local session, queue = unpack(KEYS)
 local lane, sequence, ttl, count = unpack(ARGV, 1, 4)
-local FIRST, WINDOW = 5, 1000
+local FIRST = 5
 
 local known = recall(session, lane, sequence, ttl)
 if known then return known end

@@ -21,30 +21,37 @@ last = math.max(last, taker)
 if number < last then return {STALE} end
 
 redis.call('HLEN', timeouts)
-local unseen = 0
+local unseen, length = 0, redis.call('LLEN', processing)
 -- A record that is larger than the list is void: an older library swept the list.
-if taker ~= tonumber(received) and size <= redis.call('LLEN', processing) then unseen = size end
+if taker ~= tonumber(received) and size <= length then unseen = size end
 
-local answer = {}
-local newest_first = unseen > 0 and redis.call('LRANGE', processing, 0, unseen - 1) or {}
-for i = #newest_first, 1, -1 do answer[#answer + 1] = newest_first[i] end
+-- Gives the entries of a part of a list from its tail to its head.
+local function read_oldest_first(list, first, last)
+  local entries = redis.call('LRANGE', list, first, last)
+  local size = #entries
+  for i = 1, size / 2 do entries[i], entries[size + 1 - i] = entries[size + 1 - i], entries[i] end
+  return entries
+end
+
+local answer = unseen > 0 and read_oldest_first(processing, 0, unseen - 1) or {}
 if number == last then return {AGAIN, answer} end
 
 local wanted = tonumber(count) - unseen
-local waiting = wanted > 0 and redis.call('LRANGE', queue, -wanted, -1) or {}
-if unseen + #waiting == 0 then return {NOTHING, {}} end
+local waiting = wanted > 0 and read_oldest_first(queue, -wanted, -1) or {}
+local size = #waiting
+if unseen + size == 0 then return {NOTHING, {}} end
 
-local moved = {}
-for i = #waiting, 1, -1 do
-  moved[#moved + 1] = waiting[i]
-  answer[#answer + 1] = waiting[i]
+if unseen == 0 then
+  answer = waiting
+else
+  for i = 1, size do answer[unseen + i] = waiting[i] end
 end
 begin(session, ttl)
-if #moved > 0 then
-  redis.call('LPUSH', processing, unpack(moved))
-  redis.call('LTRIM', queue, 0, -#moved - 1)
+if size > 0 then
+  redis.call('LPUSH', processing, unpack(waiting))
+  redis.call('LTRIM', queue, 0, -size - 1)
 end
 redis.call('HSET', timeouts, processing, server_time(now))
-redis.call('HSET', consumers, consumer, sequence .. ' ' .. #answer)
+redis.call('HSET', consumers, consumer, sequence .. ' ' .. unseen + size)
 remember(session, lane, sequence, ttl)
 return {DONE, answer}

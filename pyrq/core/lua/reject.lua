@@ -17,13 +17,11 @@ redis.call('LLEN', queue)
 redis.call('HLEN', timeouts)
 local hidden, _, confirmed = out_of_reach(processing, consumers, consumer, received, kept)
 local plan = find_held(processing, hidden, FIRST)
-local size = #plan.found
+local size = plan.size
 if size == 0 then return {NOTHING, 0} end
 
-local back = {}
-for i = size, 1, -1 do back[#back + 1] = plan.found[i] end
 begin(session, ttl)
-redis.call('RPUSH', queue, unpack(back))
+redis.call('RPUSH', queue, unpack(found_last_first(plan, FIRST)))
 remove_held(processing, plan, session .. ' ' .. lane .. ' ' .. sequence)
 tidy(processing, timeouts, consumers, consumer, confirmed)
 return remember(session, lane, sequence, ttl, size)

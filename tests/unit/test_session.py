@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyrq.core.session import GET_LANE, Held, Identity, Inbox, Lane, Session, session_ttl
+
+items_of = st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=8)
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Makes threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize(("deadline", "ttl"), [(0, 120), (29.7, 120), (30, 121), (30.5, 123), (3600, 14_401)])
+def test_a_session_outlives_its_calls(deadline: float, ttl: int) -> None:
+    assert session_ttl(deadline) == ttl
+
+
+def test_a_lane_counts_from_one() -> None:
+    lane = Lane(b"1", 120)
+    assert lane.last() == Identity(b"1", 0, 120)
+    assert lane.next() == Identity(b"1", 1, 120)
+    assert lane.next() == lane.last() == Identity(b"1", 2, 120)
+    assert lane.last().args() == (b"1", b"2", b"120")
+
+
+def test_a_free_lane_is_used_again() -> None:
+    session = Session(120)
+    first = session.lease()
+    second = session.lease()
+    assert first.next().lane != second.next().lane
+    session.free([first])
+    assert session.lease() is first
+    assert session.lease().next().lane == b"3"
+
+
+def test_the_lane_of_gets_is_none_of_the_numbered_ones() -> None:
+    session = Session(120)
+    assert session.inbox.lane.next() == Identity(GET_LANE, 1, 120)
+    assert GET_LANE not in {session.lease().next().lane for _ in range(20)}
+
+
+def test_a_doubtful_lane_is_given_out_to_be_burnt_only() -> None:
+    session = Session(120)
+    lane = session.lease()
+    session.doubt([lane])
+    assert session.lease() is not lane
+    assert session.doubtful() == [lane]
+    assert session.doubtful() == []
+    session.free([lane])
+    assert session.lease() is lane
+
+
+def test_another_thread_may_take_the_last_doubtful_lane() -> None:
+    class Emptied(list[Lane]):
+        def pop(self, index: object = -1) -> Lane:
+            raise IndexError
+
+    session = Session(120)
+    session._doubtful = Emptied([session.lease()])
+    assert session.doubtful() == []
+
+
+def test_threads_never_share_a_lane(hasty: None) -> None:
+    session = Session(120)
+    problems: list[str] = []
+    used: set[bytes] = set()
+    busy: set[bytes] = set()
+    start = threading.Barrier(6)
+
+    def work() -> None:
+        start.wait()
+        for turn in range(400):
+            doubtful = session.doubtful()
+            lane = session.lease()
+            for one in (*doubtful, lane):
+                name = one.last().lane
+                if name in busy:
+                    problems.append(f"{name!r} is leased twice")
+                busy.add(name)
+                used.add(name)
+            lane.next()
+            busy.difference_update(one.last().lane for one in (*doubtful, lane))
+            session.free(doubtful)
+            (session.doubt if turn % 3 == 0 else session.free)([lane])
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    # Every call got a sequence of its own, and nothing was forgotten.
+    left = [*session.doubtful(), *(session.lease() for _ in range(len(used) - len(session._doubtful)))]
+    assert sum({lane.last().lane: lane.sequence for lane in left}.values()) == 6 * 400
+
+
+# The inbox
+
+
+def test_an_empty_inbox() -> None:
+    inbox = Inbox(120)
+    assert (len(inbox), inbox.held, inbox.peek(5)) == (0, Held(0, 0), [])
+
+
+def test_what_arrived_is_kept_until_taken() -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), [b"a", b"b", b"c"])
+    assert inbox.held == Held(1, 3)
+    assert inbox.peek(2) == [b"a", b"b"]
+    assert len(inbox) == 3
+    inbox.take(2)
+    assert inbox.held == Held(1, 1)
+    assert inbox.peek(9) == [b"c"]
+    inbox.arrived(inbox.lane.next(), [b"d"])
+    assert inbox.held == Held(2, 2)
+    assert inbox.peek(9) == [b"c", b"d"]
+
+
+def test_equal_items_are_discarded_one_by_one_the_oldest_first() -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), [b"a", b"x", b"b", b"x", b"x"])
+    inbox.discard([b"x", b"x"])
+    assert inbox.peek(9) == [b"a", b"b", b"x"]
+    assert inbox.held == Held(1, 3)
+
+
+def test_what_is_restored_comes_out_first_in_its_order() -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), [b"a"])
+    inbox.restore([b"x", b"y"])
+    assert inbox.peek(9) == [b"x", b"y", b"a"]
+    assert inbox.held == Held(1, 3)
+
+
+@pytest.mark.parametrize(("count", "left"), [(0, []), (1, [b"a"]), (2, [b"a", b"b"]), (3, [b"a", b"b"])])
+def test_the_oldest_are_kept(count: int, left: list[bytes]) -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), [b"a", b"b"])
+    inbox.keep(count)
+    assert inbox.peek(9) == left
+    assert inbox.held == Held(1, len(left))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["arrive", "take", "discard", "restore", "keep"]), items_of), max_size=20))
+def test_what_is_told_is_what_is_there(steps: list[tuple[str, list[bytes]]]) -> None:
+    inbox = Inbox(120)
+    model: list[bytes] = []
+    received = 0
+    for step, items in steps:
+        size = min(len(items), len(model))
+        if step == "arrive":
+            identity = inbox.lane.next()
+            received = identity.sequence
+            inbox.arrived(identity, items)
+            model += items
+        elif step == "take":
+            inbox.take(size)
+            model = model[size:]
+        elif step == "discard":
+            gone = model[-size:] if size else []
+            inbox.discard(gone)
+            for item in gone:
+                model.remove(item)
+        elif step == "restore":
+            inbox.restore(items)
+            model = items + model
+        else:
+            inbox.keep(size)
+            model = model[:size]
+        assert inbox.peek(10**6) == model
+        assert len(inbox) == len(model)
+        assert inbox.held == Held(received, len(model))

@@ -1,0 +1,122 @@
+"""What a type checker makes of the public surface. mypy checks this file; the tests only look that it also runs."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import pytest
+
+from pyrq import BytesCodec, Codec, JsonCodec, NotEnoughSyncedSlavesError, Queue, TextCodec, aio
+from pyrq.backends import AsyncBackend, Backend, connect, connect_async
+from pyrq.errors import InvalidItemError
+from tests.unit.helpers import AsyncRecordingBackend, RecordingBackend, fresh
+
+
+class Order:
+    """A value of a user."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class OrderCodec:
+    """A codec of a user, made from the Protocol's docstring alone."""
+
+    def encode(self, value: Order, /) -> bytes:
+        return b"%d" % value.number
+
+    def decode(self, data: bytes, /) -> Order:
+        return Order(int(data))
+
+
+def test_sync() -> None:
+    text = assert_type(Queue("a", fresh()), Queue[str])
+    assert assert_type(text.add_item(5), bool) is True
+    assert assert_type(text.add_items([b"b", 1.5, "c"]), int) == 3
+    assert assert_type(text.get_items(9), list[str]) == ["5", "b", "1.5", "c"]
+    assert assert_type(text.ack_item("5"), bool) is True
+    assert assert_type(text.ack_items(["b"]), int) == 1
+    assert assert_type(text.reject_item("c"), bool) is True
+    assert assert_type(text.reject_items(["x"]), int) == 0
+    assert assert_type(text.revert_item("1.5"), bool) is True
+    assert assert_type(text.revert_items(["x"]), int) == 0
+    assert assert_type(text.delete_item("c"), int) == 1
+    assert assert_type(text.delete_items(["x"], 2), int) == 0
+    assert assert_type(text.get_count(), int) == 1
+    assert assert_type(text.re_enqueue_timeout_items(1.5), int) == 0
+    assert assert_type(text.re_enqueue_all_items(), int) == 0
+    assert assert_type(text.drop_timeout_items(), int) == 0
+    assert assert_type(text.drop_all_items(), int) == 0
+    assert assert_type(text.release(), int) == 0
+    assert assert_type(text.name, str) == "a"
+    assert_type(text.client_id, str)
+    assert_type(text.processing_queue_name, str)
+    assert_type(text.timeouts_hash_name, str)
+    with text as same:
+        assert_type(same, Queue[str])
+    assert same is text
+
+
+def test_codecs_sync() -> None:
+    plain = assert_type(Queue("a", fresh(), codec=BytesCodec()), Queue[bytes])
+    plain.add_item(b"x")
+    assert assert_type(plain.get_items(1), list[bytes]) == [b"x"]
+    json = assert_type(Queue("a", fresh(), codec=JsonCodec()), Queue[Any])
+    json.add_item({"a": 1})
+    assert assert_type(json.get_items(1), list[Any]) == [{"a": 1}]
+    orders = assert_type(Queue("a", fresh(), codec=OrderCodec()), Queue[Order])
+    orders.add_items([Order(1)])
+    assert [order.number for order in assert_type(orders.get_items(1), list[Order])] == [1]
+    # A value of another type is an error, which `warn_unused_ignores` holds us to.
+    with pytest.raises(InvalidItemError):
+        plain.ack_item("x")  # type: ignore[arg-type]
+
+
+def test_protocols() -> None:
+    codec: Codec[Order] = OrderCodec()
+    text: Codec[str] = TextCodec()
+    backend: Backend = RecordingBackend()
+    awaited: AsyncBackend = AsyncRecordingBackend()
+    assert assert_type(codec.decode(b"1"), Order).number == 1
+    assert assert_type(text.decode(b"a"), str) == "a"
+    assert assert_type(connect(backend), Backend) is backend
+    assert assert_type(connect_async(awaited), AsyncBackend) is awaited
+
+
+async def test_aio() -> None:
+    text = assert_type(aio.Queue("a", fresh()), aio.Queue[str])
+    async with text as same:
+        assert_type(same, aio.Queue[str])
+        assert assert_type(await text.add_item(5), bool) is True
+        assert assert_type(await text.add_items([b"b", 1.5, "c"]), int) == 3
+        assert assert_type(await text.get_items(9), list[str]) == ["5", "b", "1.5", "c"]
+        assert assert_type(await text.ack_item("5"), bool) is True
+        assert assert_type(await text.ack_items(["b"]), int) == 1
+        assert assert_type(await text.reject_item("c"), bool) is True
+        assert assert_type(await text.reject_items(["x"]), int) == 0
+        assert assert_type(await text.revert_item("1.5"), bool) is True
+        assert assert_type(await text.revert_items(["x"]), int) == 0
+        assert assert_type(await text.delete_item("c"), int) == 1
+        assert assert_type(await text.delete_items(["x"], 2), int) == 0
+        assert assert_type(await text.get_count(), int) == 1
+        assert assert_type(await text.re_enqueue_timeout_items(1.5), int) == 0
+        assert assert_type(await text.re_enqueue_all_items(), int) == 0
+        assert assert_type(await text.drop_timeout_items(), int) == 0
+        assert assert_type(await text.drop_all_items(), int) == 0
+        assert assert_type(await text.release(), int) == 0
+        assert assert_type(text.name, str) == "a"
+        assert_type(text.client_id, str)
+
+
+async def test_codecs_aio() -> None:
+    async with aio.Queue("a", fresh(), codec=BytesCodec()) as plain:
+        assert_type(plain, aio.Queue[bytes])
+        assert_type(await plain.get_items(1), list[bytes])
+        assert_type(aio.Queue("a", fresh(), codec=JsonCodec()), aio.Queue[Any])
+        assert_type(aio.Queue("a", fresh(), codec=OrderCodec()), aio.Queue[Order])
+        with pytest.raises(InvalidItemError):
+            await plain.ack_item("x")  # type: ignore[arg-type]
+
+
+def test_confirm_is_of_its_world() -> None:
+    assert issubclass(aio.NotEnoughSyncedSlavesError, NotEnoughSyncedSlavesError)
