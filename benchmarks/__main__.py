@@ -38,7 +38,7 @@ def _client(url: str | None) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         if url is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pyrq-bench-"))
-            socket = stack.enter_context(EmbeddedServer.open(directory)).socket
+            socket = stack.enter_context(EmbeddedServer.open(directory, appendfsync="everysec")).socket
             client = redis.Redis(unix_socket_path=socket, decode_responses=True)
         else:
             client = redis.Redis.from_url(url, decode_responses=True)

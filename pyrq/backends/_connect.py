@@ -98,7 +98,7 @@ def _from_url(url: str, deadline: float) -> Backend:
         case "memory":
             return memory_backend(urls.target_of(url), deadline)
         case "embedded":
-            return embedded_backend(urls.target_of(url), deadline)
+            return embedded_backend(urls.target_of(url), urls.appendfsync_of(url), deadline)
         case _:
             pool = urls.make_pool(url)
             return RedisBackend(pool, deadline, pool.disconnect)
@@ -109,7 +109,7 @@ def _from_url_async(url: str, deadline: float) -> AsyncBackend:
         case "memory":
             return memory_backend_async(urls.target_of(url), deadline)
         case "embedded":
-            return embedded_backend_async(urls.target_of(url), deadline)
+            return embedded_backend_async(urls.target_of(url), urls.appendfsync_of(url), deadline)
         case _:
             pool = urls.make_pool_async(url)
             return AsyncRedisBackend(pool, deadline, pool.disconnect)

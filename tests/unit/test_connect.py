@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,11 +104,20 @@ def test_an_empty_url_is_a_mistake_and_not_the_local_server(make: Any, module: A
 
 @both
 def test_embedded_urls(monkeypatch: pytest.MonkeyPatch, make: Any, module: Any, kind: Any) -> None:
-    asked: list[tuple[str, float]] = []
+    asked: list[tuple[str, str, float]] = []
     for name in ("embedded_backend", "embedded_backend_async"):
-        monkeypatch.setattr(_connect, name, lambda directory, deadline: asked.append((directory, deadline)))
+        monkeypatch.setattr(_connect, name, lambda *arguments: asked.append(arguments))
     make("embedded:///var/lib/x", retry=3)
-    assert asked == [("/var/lib/x", 3)]
+    make("embedded:///var/lib/%C3%A4?appendfsync=everysec", retry=4)
+    assert asked == [("/var/lib/x", "always", 3), ("/var/lib/ä", "everysec", 4)]
+
+
+@both
+@pytest.mark.parametrize("option", ["appendfsync=no", "appendfsync=", "fsync=always", "appendfsync=always&x=1"])
+def test_an_embedded_url_has_one_option(make: Any, module: Any, kind: Any, option: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="appendfsync"):
+        make(f"embedded://{tmp_path}/data?{option}")
+    assert not (tmp_path / "data").exists()
 
 
 @both

@@ -24,7 +24,8 @@ NOT_HELPED = [TryLater(ServerBusyError()), NeedsSource()]
 class Server:
     """A hold on a server that is not there."""
 
-    def __init__(self, directory: str = "/data") -> None:
+    def __init__(self, directory: str = "/data", *, appendfsync: str = "always") -> None:
+        assert appendfsync == "always"
         self.directory = directory
         self.socket = f"{directory}/my server?.sock"
         self.happened: list[str] = []
@@ -77,7 +78,7 @@ async def test_close_lets_go_after_the_connections(monkeypatch: pytest.MonkeyPat
 
 def test_the_directory_of_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EmbeddedServer, "open", staticmethod(Server))
-    for backend in (embedded_backend("/var/x", 3), embedded_backend_async("/var/x", 3)):
+    for backend in (embedded_backend("/var/x", "always", 3), embedded_backend_async("/var/x", "always", 3)):
         assert cast("Any", backend._server).directory == "/var/x"
         assert backend.deadline == 3
 
@@ -87,4 +88,4 @@ def test_no_directory() -> None:
         with pytest.raises(
             ValueError, match=r"^url: embedded:// must name a directory, as in embedded:///var/lib/orders$"
         ):
-            make("", 3)
+            make("", "always", 3)
