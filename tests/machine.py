@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import redis
@@ -105,8 +105,9 @@ class Consumer:
         inbox: what it received and did not return.
         hand: what its caller has in hand.
         changes: how many calls that change something it has sent.
-        changed: the number of the last of these that arrived; it burns the earlier ones.
+        changed: the number of the last of these that arrived, or was burnt by a call behind it.
         gets: how many gets it has sent.
+        asks: whether the get of now asks the server.
         open: the number of the first of these that may still take something; taking and burning move it on.
     """
 
@@ -117,6 +118,7 @@ class Consumer:
     changes: int = 0
     changed: int = 0
     gets: int = 0
+    asks: bool = False
     open: int = 0
 
 
@@ -129,10 +131,12 @@ class Late:
         who: whose it is.
         effect: what it does to the model when it arrives in time; None if it has done its work before.
         number: its number among the consumer's gets, or calls that change something.
-        gets: how many gets the consumer had sent before.
+        gets: how many gets the consumer had sent, and
+        changes: how many calls that change something, when it was sent.
+        inbox: how many items waited in the consumer's inbox.
         is_get: whether it is a get.
+        method: what was called.
         did: whether it did something when it was sent first, and was answered.
-        is_release: whether it is a release, which burns the gets before it even when it does nothing else.
     """
 
     calls: list[Call[Any]]
@@ -140,9 +144,11 @@ class Late:
     effect: Callable[[], object] | None
     number: int
     gets: int
+    changes: int
+    inbox: int
     is_get: bool
+    method: str
     did: bool = False
-    is_release: bool = False
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -208,17 +214,20 @@ class QueueMachine(RuleBasedStateMachine):
         except OutcomeUnknown:
             unknown = True
         self.backends[who].fault = Fault()
+        late = Late(
+            fault.late, who, effect, number, consumer.gets, consumer.changes, len(consumer.inbox), is_get, method
+        )
         if fault.hit and fault.kind == "late":
             assert unknown
-            late = Late(fault.late, who, effect, number, consumer.gets, is_get, is_release=method == "release")
             self.late.append(late)
             return None
-        if not is_get:
-            consumer.changed = number
         expected = effect()
+        if not is_get:
+            consumer.changed = max(consumer.changed, number)
+        elif consumer.asks:
+            consumer.changed = consumer.changes + 1
         if fault.hit and fault.kind == "resend":
-            late = Late(fault.late, who, None, number, consumer.gets, is_get, bool(expected), method == "release")
-            self.late.append(late)
+            self.late.append(replace(late, effect=None, did=bool(expected)))
         assert unknown == (fault.hit and fault.kind == "abandon")
         if not unknown:
             assert result == expected, (method, result, expected)
@@ -238,7 +247,8 @@ class QueueMachine(RuleBasedStateMachine):
     def get(self, who: int, count: int, fault: str) -> None:
         consumer = self.who[who]
         asked = count - len(consumer.inbox)
-        consumer.gets += asked > 0
+        consumer.asks = asked > 0
+        consumer.gets += consumer.asks
         number = consumer.gets
 
         def take() -> int:
@@ -344,16 +354,16 @@ class QueueMachine(RuleBasedStateMachine):
         late = self.late.pop(data.draw(st.integers(0, len(self.late) - 1)))
         consumer = self.who[late.who]
         overtaken = (consumer.open if late.is_get else consumer.changed) > late.number
-        if not overtaken and not late.is_get and consumer.gets > late.gets:
-            return  # lost for good: what it would do depends on what was received since
-        if not overtaken and late.effect is None and not late.did:
-            return  # it had nothing to do, and may have now: its sequence is burnt by the next change, not before
+        if not overtaken and late.inbox != len(consumer.inbox):
+            return  # lost for good: what it hides has been handed out since
+        if not overtaken and late.is_get and late.effect is None and not late.did:
+            return  # lost for good: an empty get, sent twice, that may take something for the next get
         self._deliver(late)
         if not overtaken and late.effect is not None:
             late.effect()
-        if not late.is_get:
-            consumer.changed = max(consumer.changed, late.number)
-        if late.is_release:
+        # What was in front of it in its pipeline burnt what had been sent before it.
+        consumer.changed = max(consumer.changed, late.changes + 1 if late.is_get else late.number)
+        if late.method == "release":
             consumer.open = max(consumer.open, late.gets + 1)
 
     def _deliver(self, late: Late) -> None:

@@ -14,8 +14,8 @@ from pyrq.core.call import Call
 from pyrq.core.errors import NotEnoughSyncedSlavesError, RqError
 from pyrq.core.keys import Keys
 from pyrq.core.member import Member, Setup
-from pyrq.core.options import check_wait_fits
-from pyrq.core.session import Held, Identity, session_ttl
+from pyrq.core.options import Durability, check_wait_fits
+from pyrq.core.session import Held, Identity, Lane, session_ttl
 from pyrq.core.work import Work
 
 __all__ = ["Runner"]
@@ -92,33 +92,59 @@ class Runner:
         return result
 
     async def change(self, build: Builder[R], burn: Sequence[Identity] = ()) -> R:
-        """Runs one call that changes something, and with it burns what may still be under way.
+        """Runs one call that changes something.
 
         Args:
             build: gives the call.
-            burn: more calls to burn than those of doubtful lanes.
+            burn: what to burn with it, besides what doubtful lanes sent last.
         """
         member = await self.ready()
         session = member.session
-        lane, doubtful = session.lease(), session.doubtful()
-        lasts = [*burn, *(old.last() for old in doubtful)]
-        calls: list[Call[Any]] = [ops.burn(member.keys, lasts)] if lasts else []
-        calls.append(build(member.keys, lane.next(), session.inbox.held))
+        lane = session.lease()
+        call = build(member.keys, lane.next(), session.inbox.held)
         doubts = self.backend.doubts
         try:
-            result: R = (await self.backend.run(calls, self.setup.durability))[-1]
+            result = await self._send(member, call, self.setup.durability, burn)
         except NotEnoughSyncedSlavesError as error:
-            session.free(doubtful)
             # While the error may still ask, no later call may overwrite the lane's record.
             finalize(error, session.free, [lane]).atexit = False
             raise
         except BaseException:
-            session.doubt([*doubtful, lane])
+            session.doubt([lane])
+            raise
+        if self.backend.doubts == doubts:
+            session.free([lane])
+        else:
+            await self._burn(member, lane)
+        return result
+
+    async def _send(
+        self, member: Member, call: Call[R], durability: Durability | None = None, burn: Sequence[Identity] = ()
+    ) -> R:
+        """Runs a call, and in front of it burns what may still be under way."""
+        session = member.session
+        doubtful = session.doubtful()
+        lasts = [*burn, *(lane.last() for lane in doubtful)]
+        calls: list[Call[Any]] = [ops.burn(member.keys, lasts)] if lasts else []
+        try:
+            result: R = (await self.backend.run([*calls, call], durability))[-1]
+        except BaseException as error:
+            done = isinstance(error, NotEnoughSyncedSlavesError)
+            (session.free if done else session.doubt)(doubtful)
             raise
         session.free(doubtful)
-        # What was sent more than once may still run once more.
-        (session.free if self.backend.doubts == doubts else session.doubt)([lane])
         return result
+
+    async def _burn(self, member: Member, lane: Lane) -> None:
+        """Burns a call that was sent more than once, so that it can't run late when its caller has had the answer."""
+        try:
+            await self.backend.run([ops.burn(member.keys, [lane.last()])])
+        except BaseException as error:
+            member.session.doubt([lane])
+            if not isinstance(error, RqError):
+                raise
+            return  # the answer is known all the same; the next call burns it
+        member.session.free([lane])
 
     async def change_all(self, work: Work, build: Callable[[list[bytes]], Builder[int]]) -> int:
         """Runs a call in chunks, one after another, and gives the sum of what they gave."""
@@ -159,7 +185,7 @@ class Runner:
         while len(inbox) < count:
             asked = min(count - len(inbox), ops.CHUNK)
             identity = inbox.lane.next()
-            items = (await self.backend.run([ops.get(member.keys, identity, inbox.held, asked)]))[0]
+            items = await self._send(member, ops.get(member.keys, identity, inbox.held, asked))
             if items:
                 inbox.arrived(identity, items)
             if len(items) < asked:

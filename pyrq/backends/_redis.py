@@ -74,8 +74,10 @@ def refused(error: Exception) -> Exception:
 
 def unreached(error: Exception) -> Exception:
     """Turns a failure to get a connection into what is to be raised."""
-    if isinstance(error, (*REFUSED, exceptions.ResponseError)):
-        return refused(error)
+    # redis-py's asyncio connection over a unix socket wraps a refusal into a ConnectionError.
+    for told in (error, error.__cause__):
+        if isinstance(told, (*REFUSED, exceptions.ResponseError)):
+            return refused(told)
     return Unreached(gone(error))
 
 

@@ -82,7 +82,12 @@ class AsyncRedisBackend:
 
     async def _exchange(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[Any]:
         try:
+            task = asyncio.current_task()
+            cancels = task.cancelling() if task else 0
             await connection.send_packed_command(connection.pack_commands(sent))
+            if task and task.cancelling() > cancels:
+                # Python 3.11's wait_for, with which redis-py sends, swallows a cancellation once all is sent.
+                raise asyncio.CancelledError
             return [await self._read(connection) for _ in sent]
         except _redis.REFUSED as error:
             raise _redis.refused(error) from None

@@ -185,6 +185,8 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Wo
 
     class FakeAsyncio:
         Semaphore = asyncio.Semaphore
+        CancelledError = asyncio.CancelledError
+        current_task = staticmethod(asyncio.current_task)
         timeout = staticmethod(asyncio.timeout)
         sleep = staticmethod(pause)
         get_running_loop = staticmethod(Loop)
@@ -512,6 +514,8 @@ def test_no_connection_for_a_thread_in_time() -> None:
 async def test_no_connection_for_a_task_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     class Hasty:
         Semaphore = asyncio.Semaphore
+        CancelledError = asyncio.CancelledError
+        current_task = staticmethod(asyncio.current_task)
         get_running_loop = staticmethod(asyncio.get_running_loop)
         sleep = staticmethod(asyncio.sleep)
 
