@@ -173,7 +173,11 @@ class Runner:
         """Runs a call again and again until it says that nothing is left, and gives the sum."""
         total = 0
         while True:
-            moved, left = await self.change(build)
+            try:
+                moved, left = await self.change(build)
+            except RqError as error:
+                error.done += total
+                raise
             total += moved
             if not left:
                 return total

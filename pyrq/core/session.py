@@ -122,7 +122,7 @@ class Inbox:
         Returns:
             The items, oldest first.
         """
-        return list(islice(self._items, count))
+        return list(islice(self._items, min(count, len(self._items))))
 
     def take(self, count: int) -> None:
         """Takes the oldest items out: they go to the caller.

@@ -1,0 +1,132 @@
+"""What the runners of both worlds do when a sending ends without an answer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from pyrq import Queue, aio
+from pyrq.backends import AsyncBackend, Backend, connect, connect_async
+from pyrq.core.call import Call
+from pyrq.core.errors import OutcomeUnknown, RqError, ServerGoneError
+from pyrq.core.options import Durability
+from tests.unit.helpers import fresh
+
+T = TypeVar("T")
+
+
+class Scripted:
+    """A backend in front of another: each run takes the next step of a plan, then all is well."""
+
+    def __init__(self, inner: Backend | AsyncBackend) -> None:
+        self.inner = inner
+        self.deadline, self.reply_timeout, self.doubts = inner.deadline, inner.reply_timeout, 0
+        self.plan: list[Callable[[], None]] = []
+        self.seen: list[list[str]] = []
+
+    def step(self, calls: Sequence[Call[Any]]) -> None:
+        self.seen.append([call.script.name for call in calls])
+        if self.plan:
+            self.plan.pop(0)()
+
+    def resent(self) -> None:
+        self.doubts += 1
+
+    def close(self) -> Any:
+        return self.inner.close()
+
+
+class Blocking(Scripted):
+    def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
+        self.step(calls)
+        return cast("Backend", self.inner).run(calls, durability)
+
+
+class Awaited(Scripted):
+    async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
+        self.step(calls)
+        return await cast("AsyncBackend", self.inner).run(calls, durability)
+
+
+def failing(error: BaseException) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+async def result(value: T | Awaitable[T]) -> T:
+    return await value if inspect.isawaitable(value) else value
+
+
+@pytest.fixture(params=["sync", "aio"])
+async def parts(request: pytest.FixtureRequest) -> tuple[Any, Scripted]:
+    url = fresh()
+    if request.param == "sync":
+        blocking = Blocking(connect(url))
+        queue: Any = Queue("orders", blocking)
+        backend: Scripted = blocking
+    else:
+        awaited = Awaited(connect_async(url))
+        queue, backend = aio.Queue("orders", awaited), awaited
+    await result(queue.get_count())
+    backend.seen.clear()
+    return queue, backend
+
+
+async def test_a_call_that_was_sent_again_is_burnt_before_its_caller_goes_on(parts: tuple[Any, Scripted]) -> None:
+    queue, backend = parts
+    backend.plan = [backend.resent]
+    assert await result(queue.ack_item("x")) is False
+    assert backend.seen == [["ack"], ["burn"]]
+
+
+async def test_the_answer_is_given_even_if_the_burning_fails_and_the_next_call_burns(
+    parts: tuple[Any, Scripted],
+) -> None:
+    queue, backend = parts
+    backend.plan = [backend.resent, failing(ServerGoneError())]
+    assert await result(queue.add_item("x")) is True
+    assert await result(queue.get_items(1)) == ["x"]
+    assert await result(queue.ack_item("x")) is True
+    assert backend.seen == [["add"], ["burn"], ["burn", "get"], ["ack"]]
+
+
+async def test_an_interrupt_of_the_burning_is_not_swallowed(parts: tuple[Any, Scripted]) -> None:
+    queue, backend = parts
+
+    class Interrupt(BaseException):
+        pass
+
+    backend.plan = [backend.resent, failing(Interrupt())]
+    with pytest.raises(Interrupt):
+        await result(queue.add_item("x"))
+    assert await result(queue.get_count()) == 1
+    assert await result(queue.delete_item("x")) == 1
+    assert backend.seen == [["add"], ["burn"], ["count"], ["burn", "delete"]]
+
+
+async def test_what_was_given_up_is_burnt_until_that_has_an_answer(parts: tuple[Any, Scripted]) -> None:
+    queue, backend = parts
+    backend.plan = [failing(OutcomeUnknown()), failing(OutcomeUnknown())]
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await result(queue.add_item("x"))
+    assert await result(queue.add_item("y")) is True
+    assert await result(queue.add_item("z")) is True
+    assert backend.seen == [["add"], ["burn", "add"], ["burn", "add"], ["add"]]
+
+
+async def test_a_sweep_that_fails_says_how_many_came_back(parts: tuple[Any, Scripted]) -> None:
+    queue, backend = parts
+    await result(queue.add_items(str(number) for number in range(2500)))
+    assert len(await result(queue.get_items(2500))) == 2500
+    backend.plan = [lambda: None, lambda: None, failing(ServerGoneError())]
+    with pytest.raises(RqError) as caught:
+        await result(queue.re_enqueue_all_items())
+    assert caught.value.done == 2000
+    assert await result(queue.re_enqueue_all_items()) == 500
+    assert await result(queue.get_items(3)) == ["0", "1", "2"]
