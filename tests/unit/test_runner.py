@@ -26,11 +26,18 @@ class Scripted:
         self.deadline, self.reply_timeout, self.doubts = inner.deadline, inner.reply_timeout, 0
         self.plan: list[Callable[[], None]] = []
         self.seen: list[list[str]] = []
+        self.lose_reply = False
 
     def step(self, calls: Sequence[Call[Any]]) -> None:
         self.seen.append([call.script.name for call in calls])
         if self.plan:
             self.plan.pop(0)()
+
+    def answer(self, results: list[Any]) -> list[Any]:
+        if self.lose_reply:
+            self.lose_reply = False
+            raise OutcomeUnknown
+        return results
 
     def resent(self) -> None:
         self.doubts += 1
@@ -42,13 +49,13 @@ class Scripted:
 class Blocking(Scripted):
     def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
         self.step(calls)
-        return cast("Backend", self.inner).run(calls, durability)
+        return self.answer(cast("Backend", self.inner).run(calls, durability))
 
 
 class Awaited(Scripted):
     async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
         self.step(calls)
-        return await cast("AsyncBackend", self.inner).run(calls, durability)
+        return self.answer(await cast("AsyncBackend", self.inner).run(calls, durability))
 
 
 def failing(error: BaseException) -> Callable[[], None]:
@@ -130,3 +137,25 @@ async def test_a_sweep_that_fails_says_how_many_came_back(parts: tuple[Any, Scri
     assert caught.value.done == 2000
     assert await result(queue.re_enqueue_all_items()) == 500
     assert await result(queue.get_items(3)) == ["0", "1", "2"]
+
+
+async def test_hand_outs_wait_for_a_call_that_hides_what_waits_in_the_inbox(parts: tuple[Any, Scripted]) -> None:
+    queue, backend = parts
+    await result(queue.add_items(["a", "b", "c"]))
+    locked: list[bool] = []
+
+    def look() -> None:
+        locked.append(queue._run.get_lock.locked())
+
+    assert await result(queue.get_items(1)) == ["a"]
+    backend.plan = [look]
+    assert await result(queue.ack_item("a")) is True
+
+    backend.lose_reply = True
+    with pytest.raises(OutcomeUnknown):
+        await result(queue.get_items(2))
+    assert await result(queue.get_items(1)) == ["b"]  # and "c" waits in the inbox
+    backend.plan = [look]
+    assert await result(queue.ack_item("b")) is True
+    assert await result(queue.get_items(1)) == ["c"]
+    assert locked == [False, True]
