@@ -6,7 +6,8 @@ per pipeline, bytes throughout, and no resending but ours. Tools that patch `exe
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import redis
 from redis import exceptions
@@ -20,6 +21,7 @@ __all__ = [
     "POOL_ARGS",
     "REFUSED",
     "gone",
+    "packed",
     "pool_size",
     "refusal",
     "refused",
@@ -59,6 +61,29 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.AskError, "ASK"),
 )
 """redis-py cuts the code off the text of those that it has a class for."""
+
+
+def _find_packer() -> Callable[[tuple[bytes, ...]], bytes] | None:
+    try:
+        from hiredis import pack_command
+    except ImportError:  # it is an extra
+        return None
+    return cast(Any, pack_command)  # type: ignore[no-any-return]  # its own type leaves out tuples of any length
+
+
+_pack = _find_packer()
+
+
+def packed(connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[bytes]:
+    """Writes commands in the protocol of the server.
+
+    hiredis does it where it is installed. redis-py asks it too, but first looks at the type of every argument, which
+    doubles the time of a large batch (measured: 75 to 160 us for 1,000 items); ours are bytes.
+    """
+    if _pack is None:
+        pieces: list[bytes] = connection.pack_commands(sent)
+        return pieces
+    return [_pack(command) for command in sent]
 
 
 def refusal(error: Exception) -> Refusal:

@@ -84,7 +84,7 @@ class AsyncRedisBackend:
         try:
             task = asyncio.current_task()
             cancels = task.cancelling() if task else 0
-            await connection.send_packed_command(connection.pack_commands(sent))
+            await connection.send_packed_command(_redis.packed(connection, sent))
             if task and task.cancelling() > cancels:
                 # Python 3.11's wait_for, with which redis-py sends, swallows a cancellation once all is sent.
                 raise asyncio.CancelledError

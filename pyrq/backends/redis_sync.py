@@ -83,7 +83,7 @@ class RedisBackend:
 
     def _exchange(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[Any]:
         try:
-            connection.send_packed_command(connection.pack_commands(sent))
+            connection.send_packed_command(_redis.packed(connection, sent))
             return [self._read(connection) for _ in sent]
         except _redis.REFUSED as error:
             raise _redis.refused(error) from None

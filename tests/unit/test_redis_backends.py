@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from redis import exceptions
 
-from pyrq.backends import redis_async, redis_sync
+from pyrq.backends import _redis, redis_async, redis_sync
 from pyrq.backends._redis import POOL_ARGS
 from pyrq.backends.redis_async import AsyncRedisBackend
 from pyrq.backends.redis_sync import RedisBackend
@@ -199,6 +199,11 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Wo
     monkeypatch.setattr(redis_sync, "random", Dice)
     monkeypatch.setattr(redis_async, "random", Dice)
     return world
+
+
+@pytest.fixture(autouse=True)
+def connections_show_what_they_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_redis, "_pack", None)
 
 
 def named(call: Call[Any]) -> Command:

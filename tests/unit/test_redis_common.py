@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import redis
+from hypothesis import given
+from hypothesis import strategies as st
 from redis import asyncio as redis_asyncio
 from redis import exceptions
 
@@ -172,3 +174,22 @@ def test_the_size_of_real_pools() -> None:
 
 def test_what_older_clients_want_to_be_told() -> None:
     assert (_redis.POOL_ARGS == ()) == (tuple(int(part) for part in redis.__version__.split(".")[:2]) >= (5, 3))
+
+
+# Packing
+
+
+@given(st.lists(st.lists(st.binary(), min_size=1).map(tuple), min_size=1))
+def test_commands_are_packed_as_redis_py_packs_them(sent: list[tuple[bytes, ...]]) -> None:
+    connection: Any = redis.ConnectionPool().make_connection()
+    assert b"".join(_redis.packed(connection, sent)) == b"".join(as_resp(command) for command in sent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_redis, "_pack", None)
+        # redis-py splits a command's name at spaces; the names of ours have none.
+        plain = [(b"EVAL", *command) for command in sent]
+        assert b"".join(_redis.packed(connection, plain)) == b"".join(as_resp(command) for command in plain)
+
+
+def as_resp(command: tuple[bytes, ...]) -> bytes:
+    """https://redis.io/docs/latest/develop/reference/protocol-spec/#sending-commands-to-a-redis-server"""
+    return b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in command)
