@@ -11,7 +11,7 @@ from pyrq.backends import AsyncBackend, connect_async
 from pyrq.backends.identity import client_id, process_id
 from pyrq.core import ops
 from pyrq.core.call import Call
-from pyrq.core.errors import NotEnoughSyncedSlavesError, RqError
+from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError
 from pyrq.core.keys import Keys
 from pyrq.core.member import Member, Setup
 from pyrq.core.options import Durability, check_wait_fits
@@ -109,8 +109,10 @@ class Runner:
             # While the error may still ask, no later call may overwrite the lane's record.
             finalize(error, session.free, [lane]).atexit = False
             raise
-        except BaseException:
-            session.doubt([lane])
+        except BaseException as error:
+            # A refusal is an answer, where nothing was sent more than once.
+            refused = isinstance(error, RqError) and not isinstance(error, OutcomeUnknown)
+            (session.free if refused and self.backend.doubts == doubts else session.doubt)([lane])
             raise
         if self.backend.doubts == doubts:
             session.free([lane])
@@ -217,8 +219,9 @@ class Runner:
         try:
             if member.checked:
                 await self.release()
+                member.closed = True
                 # While a request may still be under way, its record must outlive it; it expires by itself.
-                if member.doubts == self.backend.doubts:
+                if member.session.at_rest() and member.doubts == self.backend.doubts:
                     await self.backend.run([ops.forget(member.keys)])
         finally:
             member.closed = True

@@ -94,6 +94,7 @@ class NotEnoughSyncedSlavesError(RqError):
         self.confirmed = confirmed
         self.wanted = wanted
         self._confirm: Callable[[], None] | None = None
+        self._confirm_earlier: NotEnoughSyncedSlavesError | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         # Who can be asked does not cross a process border; what is known does.
@@ -109,7 +110,11 @@ class NotEnoughSyncedSlavesError(RqError):
         """
         if self._confirm is None:
             raise OutcomeUnknown
-        self._confirm()
+        try:
+            self._confirm()
+        except NotEnoughSyncedSlavesError as later:
+            later._confirm_earlier = self  # while this one lives, the call's record stays
+            raise
 
 
 class AsyncNotEnoughSyncedSlavesError(NotEnoughSyncedSlavesError):
@@ -129,7 +134,11 @@ class AsyncNotEnoughSyncedSlavesError(NotEnoughSyncedSlavesError):
             NotEnoughSyncedSlavesError: still too few.
             OutcomeUnknown: the server no longer knows of the call (a failover lost it, or its record expired).
         """
-        await self._confirm_async()
+        try:
+            await self._confirm_async()
+        except NotEnoughSyncedSlavesError as later:
+            later._confirm_earlier = self  # while this one lives, the call's record stays
+            raise
 
 
 class ServerGoneError(RqError):

@@ -62,6 +62,8 @@ class Tries:
         Raises:
             RqError: there is no next attempt, because the failure is final or the deadline has passed.
         """
+        if isinstance(failure, NeedsSource | TryLater):
+            self._lost = self._lost or failure.partly
         if isinstance(failure, NeedsSource) and not self.in_full:
             self.in_full = True
             return 0.0

@@ -26,6 +26,7 @@ __all__ = ["GET_LANE", "Held", "Identity", "Inbox", "Lane", "Session", "session_
 GET_LANE = b"get"
 _MIN_TTL = 120
 _TTL_PER_DEADLINE = 4
+_MOST_BURNT = 500
 
 
 def session_ttl(deadline: float) -> int:
@@ -175,6 +176,7 @@ class Session:
     def __init__(self, ttl: int) -> None:
         self._ttl = ttl
         self._numbers = count(1)
+        self._lanes: list[Lane] = []
         self._free: list[Lane] = []
         self._doubtful: list[Lane] = []
         self.inbox = Inbox(ttl)
@@ -188,7 +190,9 @@ class Session:
         try:
             return self._free.pop()
         except IndexError:
-            return Lane(b"%d" % next(self._numbers), self._ttl)
+            lane = Lane(b"%d" % next(self._numbers), self._ttl)
+            self._lanes.append(lane)
+            return lane
 
     def free(self, lanes: Iterable[Lane]) -> None:
         """Takes lanes back whose last call was answered.
@@ -207,11 +211,15 @@ class Session:
         self._doubtful.extend(lanes)
 
     def doubtful(self) -> list[Lane]:
-        """Gives out the lanes to burn with the next call; to be given to `free` or `doubt` again."""
+        """Gives out lanes to burn with the next call, a number of them; to be given to `free` or `doubt` again."""
         lanes: list[Lane] = []
-        while self._doubtful:
+        while self._doubtful and len(lanes) < _MOST_BURNT:
             try:
                 lanes.append(self._doubtful.pop())
             except IndexError:  # another thread took the last one
                 break
         return lanes
+
+    def at_rest(self) -> bool:
+        """Says whether no call is under way, none is doubtful, and no error may still ask about one."""
+        return len(self._free) == len(self._lanes)

@@ -69,15 +69,29 @@ _LEAST_FOR_FSYNC = {b"redis": (7, 2), b"valkey": (7, 2)}
 
 
 class NeedsSource(Exception):
-    """The server does not have a script: say it in full. The script did not run."""
+    """The server does not have a script: say it in full. That script did not run.
+
+    Attributes:
+        partly: whether another call of the pipeline ran.
+    """
+
+    def __init__(self, partly: bool = False) -> None:
+        super().__init__()
+        self.partly = partly
 
 
 class TryLater(Exception):
-    """The server refuses now, and may not a little later. The call did not run."""
+    """The server refuses now, and may not a little later. That call did not run.
 
-    def __init__(self, error: errors.RqError) -> None:
+    Attributes:
+        error: what to raise if it is not tried again.
+        partly: whether another call of the pipeline ran.
+    """
+
+    def __init__(self, error: errors.RqError, partly: bool = False) -> None:
         super().__init__()
         self.error = error
+        self.partly = partly
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +162,27 @@ def results(calls: Sequence[Call[Any]], durability: Durability | None, replies: 
         RqError: refused, or stale.
     """
     refusals = [reply for reply in replies[: len(calls)] if isinstance(reply, Refusal)]
-    if any(refusal.code == "NOSCRIPT" for refusal in refusals):
-        raise NeedsSource
     if refusals:
-        raise failure_of(refusals[0])
+        partly = any(wrote(call, reply) for call, reply in zip(calls, replies, strict=False) if reply not in refusals)
+        raise _refused(refusals, partly)
     settled = [settle(call, reply) for call, reply in zip(calls, replies, strict=False)]
     if durability is not None and any(wrote(call, reply) for call, reply in zip(calls, replies, strict=False)):
         _check_confirmed(durability, replies[len(calls)])
     return settled
+
+
+def _refused(refusals: Sequence[Refusal], partly: bool) -> Exception:
+    """Chooses what to raise for a pipeline in which something was refused, and something else may have run."""
+    if any(refusal.code == "NOSCRIPT" for refusal in refusals):
+        return NeedsSource(partly)
+    failure = failure_of(refusals[0])
+    if isinstance(failure, TryLater):
+        return TryLater(failure.error, partly)
+    if not partly:
+        return failure
+    unknown = errors.OutcomeUnknown()
+    unknown.__cause__ = failure
+    return unknown
 
 
 def _check_confirmed(durability: Durability, reply: Any) -> None:

@@ -97,3 +97,10 @@ def test_a_missing_script_after_a_lost_answer_is_sent_in_full() -> None:
     tries = Tries(10.0)
     tries.next(NoAnswer(ServerGoneError()), 0.0, 0.5)
     assert tries.next(NeedsSource(), 0.0, 0.5) == 0.0
+
+
+def test_what_ran_in_part_is_unknown_when_the_server_then_goes_away() -> None:
+    tries = Tries(0.0)
+    assert tries.next(NeedsSource(partly=True), 0.0, 0.5) == 0.0
+    with pytest.raises(OutcomeUnknown):
+        tries.next(Unreached(ServerGoneError()), 1.0, 0.5)

@@ -11,7 +11,7 @@ import pytest
 from pyrq import Queue, aio
 from pyrq.backends import AsyncBackend, Backend, connect, connect_async
 from pyrq.core.call import Call
-from pyrq.core.errors import OutcomeUnknown, RqError, ServerGoneError
+from pyrq.core.errors import OutcomeUnknown, RqError, ServerFullError, ServerGoneError
 from pyrq.core.options import Durability
 from tests.unit.helpers import fresh
 
@@ -159,3 +159,32 @@ async def test_hand_outs_wait_for_a_call_that_hides_what_waits_in_the_inbox(part
     assert await result(queue.ack_item("b")) is True
     assert await result(queue.get_items(1)) == ["c"]
     assert locked == [False, True]
+
+
+async def test_a_refused_call_leaves_no_lane_behind(parts: tuple[Any, Scripted]) -> None:
+    queue, backend = parts
+    for _ in range(3):
+        backend.plan = [failing(ServerFullError())]
+        with pytest.raises(ServerFullError):
+            await result(queue.add_item("x"))
+    assert await result(queue.add_item("x")) is True
+    assert backend.seen == [["add"]] * 4
+
+
+async def test_a_session_is_not_forgotten_while_a_call_is_under_way(parts: tuple[Any, Scripted]) -> None:
+    queue, backend = parts
+    await result(queue.add_item("x"))
+    member = queue._run.member()
+    lane = member.session.lease()
+    await result(queue.close())
+    assert ["forget"] not in backend.seen
+    assert member.closed
+    member.session.free([lane])
+    assert member.session.at_rest()
+
+
+async def test_a_session_at_rest_is_forgotten(parts: tuple[Any, Scripted]) -> None:
+    queue, backend = parts
+    await result(queue.add_item("x"))
+    await result(queue.close())
+    assert backend.seen == [["add"], ["forget"]]

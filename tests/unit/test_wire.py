@@ -309,3 +309,27 @@ def test_a_refused_hello() -> None:
     with pytest.raises(TryLater) as caught:
         check_server(Refusal("BUSY Redis is busy running a script."), None)
     assert isinstance(caught.value.error, errors.ServerBusyError)
+
+
+# What ran beside a refusal
+
+
+def test_a_missing_script_says_whether_another_call_ran() -> None:
+    with pytest.raises(NeedsSource) as caught:
+        results([BURN, ADD], None, [Refusal("NOSCRIPT x"), [1, 1]])
+    assert caught.value.partly
+    with pytest.raises(NeedsSource) as caught:
+        results([BURN, ADD], None, [1, Refusal("NOSCRIPT x")])
+    assert not caught.value.partly
+
+
+def test_a_passing_refusal_says_whether_another_call_ran() -> None:
+    with pytest.raises(TryLater) as caught:
+        results([BURN, ADD], None, [Refusal("BUSY x"), [1, 1]])
+    assert caught.value.partly
+
+
+def test_a_final_refusal_beside_a_call_that_ran_does_not_say_that_nothing_was_done() -> None:
+    with pytest.raises(errors.OutcomeUnknown) as caught:
+        results([BURN, ADD], None, [Refusal("WRONGTYPE x"), [1, 1]])
+    assert isinstance(caught.value.__cause__, errors.WrongTypeError)
