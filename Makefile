@@ -45,4 +45,4 @@ bench: all
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .tox .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .tox .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist

@@ -331,21 +331,28 @@ class QueueMachine(RuleBasedStateMachine):
         if not consumer.gets:
             assert self.call(who, "release") == 0, "what never asked for anything has nothing to give back"
             return
-        gets = consumer.gets
-
-        def effect() -> int:
-            size = min(consumer.unseen + len(consumer.inbox), len(consumer.held))
-            back = consumer.held[len(consumer.held) - size :]
-            del consumer.held[len(consumer.held) - size :]
-            self.waiting = back + self.waiting
-            consumer.unseen = 0
-            consumer.open = max(consumer.open, gets + 1)
-            return len(back)
-
-        if consumer.inbox and fault in ("abandon", "late"):
-            fault = "resend"  # given up, its inbox would hold what went back: see the test of release by itself
-        self.perform(who, fault, "release", (), effect)
-        consumer.inbox = [] if fault not in ("abandon", "late") else consumer.inbox
+        consumer.changes += 1
+        late = Late([], who, None, consumer.changes, consumer.gets, consumer.changes, 0, False, "release", did=True)
+        armed = Fault(fault, late=late.calls)
+        self.backends[who].fault = armed
+        try:
+            result, unknown = self.call(who, "release"), False
+        except OutcomeUnknown:
+            unknown = True
+            # Whether it took effect or not, asked again it does so once, and says what it gave back.
+            result = self.call(who, "release")
+        self.backends[who].fault = Fault()
+        assert unknown == (armed.hit and fault in ("abandon", "late"))
+        size = min(consumer.unseen + len(consumer.inbox), len(consumer.held))
+        assert result == size
+        back = consumer.held[len(consumer.held) - size :]
+        del consumer.held[len(consumer.held) - size :]
+        self.waiting = back + self.waiting
+        consumer.unseen, consumer.inbox = 0, []
+        consumer.open = max(consumer.open, consumer.gets + 1)
+        consumer.changed = max(consumer.changed, late.number)
+        if late.calls:
+            self.late.append(late)
 
     @precondition(lambda self: self.late)
     @rule(data=st.data())
@@ -354,7 +361,7 @@ class QueueMachine(RuleBasedStateMachine):
         late = self.late.pop(data.draw(st.integers(0, len(self.late) - 1)))
         consumer = self.who[late.who]
         overtaken = (consumer.open if late.is_get else consumer.changed) > late.number
-        if not overtaken and late.inbox != len(consumer.inbox):
+        if not overtaken and late.effect is not None and late.inbox != len(consumer.inbox):
             return  # lost for good: what it hides has been handed out since
         if not overtaken and late.is_get and late.effect is None and not late.did:
             return  # lost for good: an empty get, sent twice, that may take something for the next get

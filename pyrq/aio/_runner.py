@@ -169,6 +169,7 @@ class Runner:
         if not held.kept:
             return await self.change(lambda keys, identity, _: build(keys, identity, held))
         async with self.get_lock:
+            await self.settle_release()
             return await self.change(build)
 
     async def repeat(self, build: Builder[tuple[int, int]]) -> int:
@@ -187,6 +188,7 @@ class Runner:
     async def take(self, count: int) -> list[bytes]:
         """Brings items into the inbox until it has enough or nothing waits; gives the oldest, still in the inbox."""
         member = await self.ready()
+        await self.settle_release()
         inbox = member.session.inbox
         while len(inbox) < count:
             asked = min(count - len(inbox), ops.CHUNK)
@@ -204,12 +206,46 @@ class Runner:
         inbox = member.session.inbox
         if not inbox.lane.sequence:
             return 0
-        total, left = 0, 1
+        total, left = await self.settle_release()
         while left:
-            moved, left = await self.change(ops.release, [inbox.lane.last()])
+            session, lane = member.session, member.session.lease()
+            session.returning = lane, ops.release(member.keys, lane.next(), inbox.held)
+            moved, left = await self._give_back(member, self.setup.durability)
             total += moved
-            inbox.keep(left)
         return total
+
+    async def settle_release(self) -> tuple[int, int]:
+        """Sends a release again whose outcome is not known: until it is, the inbox may hold what went back.
+
+        To be called by who holds the lock around gets. Gives how many went back, and how many are left to (1 for no
+        such release: it is not known).
+        """
+        member = self.member()
+        if member.session.returning is None:
+            return 0, 1
+        return await self._give_back(member, None)
+
+    async def _give_back(self, member: Member, durability: Durability | None) -> tuple[int, int]:
+        session = member.session
+        assert session.returning
+        lane, call = session.returning
+        doubts = self.backend.doubts
+        try:
+            moved, left = await self._send(member, call, durability, [session.inbox.lane.last()])
+        except NotEnoughSyncedSlavesError as error:
+            # It took effect; sent once more it gives its answer again. Its lane stays as it is: the error may ask.
+            finalize(error, session.free, [lane]).atexit = False
+            moved, left = await self._send(member, call)
+            session.inbox.keep(left)
+            session.returning = None
+            raise
+        session.inbox.keep(left)
+        session.returning = None
+        if self.backend.doubts == doubts and member.doubts == doubts:
+            session.free([lane])
+        else:
+            await self._burn(member, lane)
+        return moved, left
 
     async def close(self) -> None:
         """Gives back what no caller has seen, ends the session, and lets go of the backend if this object made it."""

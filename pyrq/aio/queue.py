@@ -352,6 +352,7 @@ class Queue(Generic[T]):
             How many items came back.
         """
         async with self._run.get_lock:
+            await self._run.settle_release()
             total = await self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, None))
             self._run.member().session.inbox.keep(0)  # it was among what all hold
         return total
@@ -379,6 +380,7 @@ class Queue(Generic[T]):
             How many items were deleted.
         """
         async with self._run.get_lock:
+            await self._run.settle_release()
             total = await self._run.repeat(lambda keys, identity, _: ops.drop(keys, identity, None))
             self._run.member().session.inbox.keep(0)  # it was among what all hold
         return total

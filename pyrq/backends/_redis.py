@@ -41,7 +41,7 @@ LOST = (
 REFUSED = (exceptions.BusyLoadingError, exceptions.AuthenticationError, exceptions.AuthorizationError)
 """Error replies that redis-py takes for a failed connection, and closes it."""
 
-_MANY = 1_000_000
+_MANY = 10_000
 _VERSION = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
 POOL_ARGS: tuple[str, ...] = ("EVALSHA",) if _VERSION < (5, 3) else ()
 """What `get_connection` wants to be told: redis-py before 5.3 asks for a command's name and does not use it."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from redis import exceptions
@@ -43,9 +43,15 @@ class RedisBackend:
         self._pid = os.getpid()
         self._places = self._make_places()
 
-    def _make_places(self) -> threading.Semaphore | None:
+    def _make_places(self) -> SimpleQueue[None] | None:
         size = _redis.pool_size(self._pool)
-        return threading.Semaphore(size) if size else None
+        if not size:
+            return None
+        # Not a semaphore: one that Ctrl-C hits inside keeps its inner lock for ever (measured). This one is in C.
+        places: SimpleQueue[None] = SimpleQueue()
+        for _ in range(size):
+            places.put(None)
+        return places
 
     def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
         """Runs calls in order, as `Backend.run` says."""
@@ -124,12 +130,15 @@ class RedisBackend:
         if places is None:
             yield
             return
-        if not places.acquire(timeout=max(1.0, self.deadline)):
-            raise Unreached(ServerGoneError("No connection of the pool became free in time. Give it more connections."))
+        try:
+            places.get(timeout=max(1.0, self.deadline))
+        except Empty:
+            why = "No connection of the pool became free in time. Give it more connections."
+            raise Unreached(ServerGoneError(why)) from None
         try:
             yield
         finally:
-            places.release()
+            places.put(None)
 
     def _revive(self, failure: Exception) -> None:
         """Does what may help before the next attempt; for subclasses that manage their server."""

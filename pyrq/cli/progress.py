@@ -32,6 +32,7 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
     with Progress() as bar:
         task = bar.add_task("counting", total=total)
         yield lambda done: bar.update(task, completed=done)
+    print(flush=True)  # rich shows the cursor again without ending the line, and the next line is for programs
 
 
 def _plain(total: int) -> Callable[[int], None]:

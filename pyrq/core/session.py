@@ -20,6 +20,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyrq.core.call import Call
 
 __all__ = ["GET_LANE", "Held", "Identity", "Inbox", "Lane", "Session", "session_ttl"]
 
@@ -111,8 +115,10 @@ class Inbox:
             identity: which get.
             items: what it brought, oldest first; at least one.
         """
-        self._items.extend(items)
-        self.held = Held(identity.sequence, len(self._items))
+        all_items = deque([*self._items, *items])
+        held = Held(identity.sequence, len(all_items))
+        # Together: an interrupt (Ctrl-C) between the two would have the batch handed out twice.
+        self._items, self.held = all_items, held
 
     def peek(self, count: int) -> list[bytes]:
         """Shows the oldest items without taking them.
@@ -162,9 +168,9 @@ class Inbox:
         Args:
             count: how many to keep at the most.
         """
-        while len(self._items) > count:
-            self._items.pop()
-        self._recount()
+        kept = deque(islice(self._items, min(count, len(self._items))))
+        held = Held(self.held.received, len(kept))
+        self._items, self.held = kept, held
 
     def _recount(self) -> None:
         self.held = Held(self.held.received, len(self._items))
@@ -180,6 +186,8 @@ class Session:
         self._free: list[Lane] = []
         self._doubtful: list[Lane] = []
         self.inbox = Inbox(ttl)
+        self.returning: tuple[Lane, Call[tuple[int, int]]] | None = None
+        """A release whose outcome is not known; to be sent again, as it was, before the inbox is used."""
 
     def lease(self) -> Lane:
         """Leases a lane to one call, or to calls that go one after another.

@@ -349,6 +349,7 @@ class Queue(Generic[T]):
             How many items came back.
         """
         with self._run.get_lock:
+            self._run.settle_release()
             total = self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, None))
             self._run.member().session.inbox.keep(0)  # it was among what all hold
         return total
@@ -376,6 +377,7 @@ class Queue(Generic[T]):
             How many items were deleted.
         """
         with self._run.get_lock:
+            self._run.settle_release()
             total = self._run.repeat(lambda keys, identity, _: ops.drop(keys, identity, None))
             self._run.member().session.inbox.keep(0)  # it was among what all hold
         return total

@@ -189,13 +189,27 @@ def test_a_batch_that_does_not_come_back_makes_it_fail(
 
 
 @contextlib.contextmanager
+def heeding_signals() -> Iterator[None]:
+    """Lets a child heed signals that whoever started the tests made them ignore (nohup, a background job)."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def under_way(folder: Path, temporary: Path) -> Iterator[subprocess.Popen[str]]:
     for name in "ab":
         (folder / name).touch()
         os.truncate(folder / name, 1 << 36)  # it takes no room
     environment = {**os.environ, "TMPDIR": str(temporary)}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command(folder, "--workers", "2"), env=environment, **pipes) as process:
+    with heeding_signals():
+        started = subprocess.Popen(command(folder, "--workers", "2"), env=environment, **pipes)
+    with started as process:
         try:
             assert process.stdout
             assert process.stdout.readline() == "killed a worker that held 1 files; gave back 1\n"

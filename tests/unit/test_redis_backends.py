@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from queue import Empty
 from typing import Any, cast
 
 import pytest
@@ -500,11 +501,11 @@ async def test_tasks_queue_for_a_connection() -> None:
 
 
 class Now:
-    """A semaphore, and a timeout, that do not wait."""
+    """Places of a pool, none of them free, that do not wait."""
 
-    def acquire(self, timeout: float) -> bool:
+    def get(self, timeout: float) -> None:
         assert timeout == 1.0
-        return False
+        raise Empty
 
 
 def test_no_connection_for_a_thread_in_time() -> None:
@@ -551,7 +552,7 @@ async def test_a_place_is_given_back_whatever_happens(world: World) -> None:
 def test_a_fork_does_not_wait_for_threads_that_it_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = RedisBackend(SyncPool(3, size=1), 0)
     assert backend._places
-    backend._places.acquire()
+    backend._places.get()
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert backend.run([COUNT]) == [3]
 

@@ -11,7 +11,7 @@ import pytest
 from pyrq import Queue, aio
 from pyrq.backends import AsyncBackend, Backend, connect, connect_async
 from pyrq.core.call import Call
-from pyrq.core.errors import OutcomeUnknown, RqError, ServerFullError, ServerGoneError
+from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError, ServerFullError, ServerGoneError
 from pyrq.core.options import Durability
 from tests.unit.helpers import fresh
 
@@ -27,6 +27,7 @@ class Scripted:
         self.plan: list[Callable[[], None]] = []
         self.seen: list[list[str]] = []
         self.lose_reply = False
+        self.lost: RqError = OutcomeUnknown()
 
     def step(self, calls: Sequence[Call[Any]]) -> None:
         self.seen.append([call.script.name for call in calls])
@@ -36,7 +37,7 @@ class Scripted:
     def answer(self, results: list[Any]) -> list[Any]:
         if self.lose_reply:
             self.lose_reply = False
-            raise OutcomeUnknown
+            raise self.lost
         return results
 
     def resent(self) -> None:
@@ -188,3 +189,54 @@ async def test_a_session_at_rest_is_forgotten(parts: tuple[Any, Scripted]) -> No
     await result(queue.add_item("x"))
     await result(queue.close())
     assert backend.seen == [["add"], ["forget"]]
+
+
+async def two_in_hand_and_two_kept(queue: Any, backend: Scripted) -> None:
+    await result(queue.add_items(["a", "b", "c", "d"]))
+    assert await result(queue.get_items(1)) == ["a"]
+    backend.lose_reply = True
+    with pytest.raises(OutcomeUnknown):
+        await result(queue.get_items(3))
+    assert await result(queue.get_items(1)) == ["b"]  # "c" and "d" wait in the inbox
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_a_release_without_an_answer_is_sent_again_before_the_inbox_is_used(
+    parts: tuple[Any, Scripted], arrived: bool
+) -> None:
+    """What it gives back must not come out of the inbox as well, nor hide what the caller has in hand."""
+    queue, backend = parts
+    await two_in_hand_and_two_kept(queue, backend)
+    if arrived:
+        backend.lose_reply = True
+    else:
+        backend.plan = [failing(OutcomeUnknown())]
+    with pytest.raises(OutcomeUnknown):
+        await result(queue.release())
+    assert await result(queue.get_count()) == (2 if arrived else 0)
+    assert await result(queue.ack_items(["a", "b"])) == 2
+    assert await result(queue.get_count()) == 2
+    assert await result(queue.get_items(4)) == ["c", "d"]
+    assert await result(queue.ack_items(["c", "d"])) == 2
+
+
+async def test_a_release_that_too_few_confirm_has_taken_effect(parts: tuple[Any, Scripted]) -> None:
+    queue, backend = parts
+    await two_in_hand_and_two_kept(queue, backend)
+    backend.lose_reply, backend.lost = True, NotEnoughSyncedSlavesError()
+    with pytest.raises(NotEnoughSyncedSlavesError):
+        await result(queue.release())
+    assert await result(queue.get_count()) == 2
+    assert await result(queue.ack_items(["a", "b"])) == 2
+    assert await result(queue.release()) == 0
+
+
+@pytest.mark.parametrize("sweep", ["re_enqueue_all_items", "drop_all_items"])
+async def test_a_sweep_of_all_settles_a_release_first(parts: tuple[Any, Scripted], sweep: str) -> None:
+    queue, backend = parts
+    await two_in_hand_and_two_kept(queue, backend)
+    backend.lose_reply = True
+    with pytest.raises(OutcomeUnknown):
+        await result(queue.release())
+    assert await result(getattr(queue, sweep)()) == 2
+    assert await result(queue.get_items(9)) == (["a", "b", "c", "d"] if sweep.startswith("re") else ["c", "d"])

@@ -20,7 +20,11 @@ redis.call('HLEN', timeouts)
 local hidden, unseen, confirmed = out_of_reach(processing, consumers, consumer, received, kept)
 hidden = math.min(hidden, redis.call('LLEN', processing))
 local size = math.min(hidden, LIMIT)
-if size == 0 then return {NOTHING, 0, 0} end
+if size == 0 then
+  -- A record that an older library's sweep made void would stay for ever.
+  if redis.call('LLEN', processing) == 0 then redis.call('HDEL', consumers, consumer) end
+  return {NOTHING, 0, 0}
+end
 
 begin(session, ttl)
 redis.call('RPUSH', queue, unpack(redis.call('LRANGE', processing, 0, size - 1)))
