@@ -36,60 +36,55 @@ class Fault:
     hit: bool = False
     late: list[Call[Any]] = field(default_factory=list)
 
+    def strike(self, calls: Sequence[Call[Any]]) -> int:
+        """Says how often the calls run now, and keeps those that will run late."""
+        self.hit = self.kind != "none"
+        if self.kind in ("resend", "late"):
+            self.late.extend(calls)
+        return {"none": 1, "resend": 2, "abandon": 1, "late": 0}[self.kind]
 
-class LossyBackend:
+    def answer(self, results: list[list[Any]]) -> list[Any]:
+        """Gives what the caller hears of so many runs."""
+        if self.kind in ("abandon", "late"):
+            raise OutcomeUnknown
+        assert all(again == results[0] for again in results), "a call that is sent again is answered as before"
+        return results[-1]
+
+
+class Lossy:
     """Loses requests and replies on order."""
 
-    def __init__(self, inner: Backend) -> None:
-        self.inner = inner
+    def __init__(self, inner: Backend | AsyncBackend) -> None:
         self.fault = Fault()
         self.deadline, self.reply_timeout, self.doubts = inner.deadline, inner.reply_timeout, 0
 
-    def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
+    def take_fault(self) -> Fault:
         fault, self.fault = self.fault, Fault()
-        if fault.kind == "none":
-            return self.inner.run(calls, durability)
-        fault.hit = True
-        self.doubts += 1
-        if fault.kind != "abandon":
-            fault.late.extend(calls)
-        if fault.kind == "late":
-            raise OutcomeUnknown
-        result = self.inner.run(calls, durability)
-        if fault.kind == "abandon":
-            raise OutcomeUnknown
-        again = self.inner.run(calls, durability)
-        assert again == result, "a call that is sent again is answered as before"
-        return again
+        self.doubts += fault.kind != "none"
+        return fault
+
+
+class LossyBackend(Lossy):
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.inner = inner
+
+    def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
+        fault = self.take_fault()
+        return fault.answer([self.inner.run(calls, durability) for _ in range(fault.strike(calls))])
 
     def close(self) -> None:
         self.inner.close()
 
 
-class AsyncLossyBackend:
-    """Loses requests and replies on order, for asyncio."""
-
+class AsyncLossyBackend(Lossy):
     def __init__(self, inner: AsyncBackend) -> None:
+        super().__init__(inner)
         self.inner = inner
-        self.fault = Fault()
-        self.deadline, self.reply_timeout, self.doubts = inner.deadline, inner.reply_timeout, 0
 
     async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
-        fault, self.fault = self.fault, Fault()
-        if fault.kind == "none":
-            return await self.inner.run(calls, durability)
-        fault.hit = True
-        self.doubts += 1
-        if fault.kind != "abandon":
-            fault.late.extend(calls)
-        if fault.kind == "late":
-            raise OutcomeUnknown
-        result = await self.inner.run(calls, durability)
-        if fault.kind == "abandon":
-            raise OutcomeUnknown
-        again = await self.inner.run(calls, durability)
-        assert again == result, "a call that is sent again is answered as before"
-        return again
+        fault = self.take_fault()
+        return fault.answer([await self.inner.run(calls, durability) for _ in range(fault.strike(calls))])
 
     async def close(self) -> None:
         await self.inner.close()

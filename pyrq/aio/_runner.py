@@ -91,20 +91,15 @@ class Runner:
         result: R = (await self.backend.run([build((await self.ready()).keys)]))[0]
         return result
 
-    async def change(self, build: Builder[R], burn: Sequence[Identity] = ()) -> R:
-        """Runs one call that changes something.
-
-        Args:
-            build: gives the call.
-            burn: what to burn with it, besides what doubtful lanes sent last.
-        """
+    async def change(self, build: Builder[R]) -> R:
+        """Runs one call that changes something."""
         member = await self.ready()
         session = member.session
         lane = session.lease()
         call = build(member.keys, lane.next(), session.inbox.held)
         doubts = self.backend.doubts
         try:
-            result = await self._send(member, call, self.setup.durability, burn)
+            result = await self._send(member, call, self.setup.durability)
         except NotEnoughSyncedSlavesError as error:
             # While the error may still ask, no later call may overwrite the lane's record.
             finalize(error, session.free, [lane]).atexit = False
@@ -190,6 +185,7 @@ class Runner:
         member = await self.ready()
         await self.settle_release()
         inbox = member.session.inbox
+        inbox.resume()
         while len(inbox) < count:
             asked = min(count - len(inbox), ops.CHUNK)
             identity = inbox.lane.next()

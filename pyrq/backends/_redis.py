@@ -68,7 +68,8 @@ def _find_packer() -> Callable[[tuple[bytes, ...]], bytes] | None:
         from hiredis import pack_command
     except ImportError:  # it is an extra
         return None
-    return cast(Any, pack_command)  # type: ignore[no-any-return]  # its own type leaves out tuples of any length
+    pack: Callable[[tuple[bytes, ...]], bytes] = cast(Any, pack_command)  # its own type allows one argument only
+    return pack
 
 
 _pack = _find_packer()

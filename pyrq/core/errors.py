@@ -79,6 +79,13 @@ class OutcomeUnknown(RqError):
     look at the queue, or let the work be idempotent.
     """
 
+    @classmethod
+    def after(cls, error: Exception) -> OutcomeUnknown:
+        """Gives the error for a call that may have run although something failed: that something is its cause."""
+        unknown = cls()
+        unknown.__cause__ = error
+        return unknown
+
 
 class NotEnoughSyncedSlavesError(RqError):
     """The items are written, but too few replicas or disks confirmed them in time. Do not add them again: call

@@ -83,6 +83,4 @@ class Tries:
         """An earlier attempt without an answer may still run, so nothing that follows says that the call did not."""
         if not self._lost or isinstance(error, OutcomeUnknown | NotEnoughSyncedSlavesError):
             return error
-        unknown = OutcomeUnknown()
-        unknown.__cause__ = error
-        return unknown
+        return OutcomeUnknown.after(error)

@@ -20,10 +20,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pyrq.core.call import Call
+from pyrq.core.call import Call
 
 __all__ = ["GET_LANE", "Held", "Identity", "Inbox", "Lane", "Session", "session_ttl"]
 
@@ -102,23 +100,23 @@ class Inbox:
 
     def __init__(self, ttl: int) -> None:
         self._items: deque[bytes] = deque()
+        self._arriving = Held()
         self.lane = Lane(GET_LANE, ttl)
         self.held = Held()
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def arrived(self, identity: Identity, items: Iterable[bytes]) -> None:
+    def arrived(self, identity: Identity, items: Sequence[bytes]) -> None:
         """Takes in what a get brought; an empty answer has not arrived, it left no record to confirm.
 
         Args:
             identity: which get.
             items: what it brought, oldest first; at least one.
         """
-        all_items = deque([*self._items, *items])
-        held = Held(identity.sequence, len(all_items))
-        # Together: an interrupt (Ctrl-C) between the two would have the batch handed out twice.
-        self._items, self.held = all_items, held
+        self._arriving = Held(identity.sequence, len(self._items) + len(items))
+        self._items.extend(items)
+        self.held = self._arriving
 
     def peek(self, count: int) -> list[bytes]:
         """Shows the oldest items without taking them.
@@ -168,9 +166,17 @@ class Inbox:
         Args:
             count: how many to keep at the most.
         """
-        kept = deque(islice(self._items, min(count, len(self._items))))
-        held = Held(self.held.received, len(kept))
-        self._items, self.held = kept, held
+        while len(self._items) > count:
+            self._items.pop()
+        self._recount()
+
+    def resume(self) -> None:
+        """Makes `held` true again where an interrupt (Ctrl-C) came between the items and their count.
+
+        Without it, a batch that has arrived would count as not received, and come once more.
+        """
+        if self._arriving.received > self.held.received and self._arriving.kept == len(self._items):
+            self.held = self._arriving
 
     def _recount(self) -> None:
         self.held = Held(self.held.received, len(self._items))

@@ -163,7 +163,8 @@ def results(calls: Sequence[Call[Any]], durability: Durability | None, replies: 
     """
     refusals = [reply for reply in replies[: len(calls)] if isinstance(reply, Refusal)]
     if refusals:
-        partly = any(wrote(call, reply) for call, reply in zip(calls, replies, strict=False) if reply not in refusals)
+        answers = zip(calls, replies, strict=False)
+        partly = any(wrote(call, reply) for call, reply in answers if not isinstance(reply, Refusal))
         raise _refused(refusals, partly)
     settled = [settle(call, reply) for call, reply in zip(calls, replies, strict=False)]
     if durability is not None and any(wrote(call, reply) for call, reply in zip(calls, replies, strict=False)):
@@ -178,11 +179,7 @@ def _refused(refusals: Sequence[Refusal], partly: bool) -> Exception:
     failure = failure_of(refusals[0])
     if isinstance(failure, TryLater):
         return TryLater(failure.error, partly)
-    if not partly:
-        return failure
-    unknown = errors.OutcomeUnknown()
-    unknown.__cause__ = failure
-    return unknown
+    return errors.OutcomeUnknown.after(failure) if partly else failure
 
 
 def _check_confirmed(durability: Durability, reply: Any) -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given
@@ -182,3 +183,35 @@ def test_what_is_told_is_what_is_there(steps: list[tuple[str, list[bytes]]]) -> 
         assert inbox.peek(10**6) == model
         assert len(inbox) == len(model)
         assert inbox.held == Held(received, len(model))
+
+
+def test_an_interrupt_between_the_items_and_their_count_is_made_good() -> None:
+    class Interrupted(deque[bytes]):
+        def extend(self, items: Iterable[bytes]) -> None:
+            super().extend(items)
+            raise KeyboardInterrupt
+
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), [b"a"])
+    inbox._items = Interrupted(inbox._items)
+    with pytest.raises(KeyboardInterrupt):
+        inbox.arrived(inbox.lane.next(), [b"b", b"c"])
+    assert inbox.held == Held(1, 1)
+    inbox.resume()
+    assert inbox.held == Held(2, 3)
+    inbox.take(3)
+    inbox.resume()
+    assert inbox.held == Held(2, 0)
+
+
+def test_what_did_not_arrive_does_not_count() -> None:
+    class Interrupted(deque[bytes]):
+        def extend(self, items: Iterable[bytes]) -> None:
+            raise KeyboardInterrupt
+
+    inbox = Inbox(120)
+    inbox._items = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        inbox.arrived(inbox.lane.next(), [b"a"])
+    inbox.resume()
+    assert inbox.held == Held(0, 0)

@@ -18,11 +18,12 @@ if known then return known end
 redis.call('LLEN', queue)
 redis.call('HLEN', timeouts)
 local hidden, unseen, confirmed = out_of_reach(processing, consumers, consumer, received, kept)
-hidden = math.min(hidden, redis.call('LLEN', processing))
+local length = redis.call('LLEN', processing)
+hidden = math.min(hidden, length)
 local size = math.min(hidden, LIMIT)
 if size == 0 then
   -- A record that an older library's sweep made void would stay for ever.
-  if redis.call('LLEN', processing) == 0 then redis.call('HDEL', consumers, consumer) end
+  if length == 0 then redis.call('HDEL', consumers, consumer) end
   return {NOTHING, 0, 0}
 end
 
