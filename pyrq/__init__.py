@@ -5,12 +5,14 @@ from __future__ import annotations
 from pyrq.core.codec import BytesCodec, Codec, JsonCodec, TextCodec
 from pyrq.core.errors import NotEnoughSyncedSlavesError
 from pyrq.core.options import Fsync, Replicas
-from pyrq.sync import Queue
+from pyrq.sync import Pool, Queue, UniqueQueue
 
 __version__ = "7.0.0"
 
 __all__ = [
     "Queue",
+    "UniqueQueue",
+    "Pool",
     "Replicas",
     "Fsync",
     "Codec",

@@ -12,14 +12,22 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from pyrq.core import ops
+from pyrq.core import ops, pool_ops
 from pyrq.core.script import Script
 
 __all__ = ["SCRIPTS", "Proxy"]
 
 _CHUNK = 1 << 20
 
-SCRIPTS = {script.name: script for script in vars(ops).values() if isinstance(script, Script)}
+ALL = [
+    script
+    for module in (pool_ops, ops)
+    for value in vars(module).values()
+    for script in (reversed(value) if isinstance(value, list) else [value])
+    if isinstance(script, Script)
+]
+SCRIPTS = {script.name: script for script in ALL}
+"""By name; of those that differ by the kind of queue, the plain one."""
 """The scripts by name, as the library sends them."""
 
 
@@ -87,7 +95,9 @@ class Proxy:
         self._armed.clear()
 
     def _arm(self, kind: str, to: str | None, after: int = 0) -> None:
-        marks = (SCRIPTS[to].sha, SCRIPTS[to].source) if to else (b"EVAL",)
+        named = [script for script in ALL if script.name == to]
+        assert named or to is None, f"there is no script {to}"
+        marks = tuple(part for script in named for part in (script.sha, script.source)) or (b"EVAL",)
         self._armed.extend([("pass", marks)] * after)
         self._armed.append((kind, marks))
 

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from pyrq.aio._runner import Runner
+from pyrq.aio._upkeep import Upkeep
 from pyrq.core import ops
 from pyrq.core.codec import Codec, decode_all
-from pyrq.core.member import Setup
-from pyrq.core.options import Durability, check_count, check_seconds
+from pyrq.core.member import QueueSetup
+from pyrq.core.options import Durability, check_count
 from pyrq.core.session import Held
 from pyrq.core.work import Work
 
 __all__ = ["Queue"]
 
 T = TypeVar("T")
-Self = TypeVar("Self", bound="Queue[Any]")
 
 _log = logging.getLogger("pyrq.queue")
 
 
-class Queue(Generic[T]):
+class Queue(Upkeep[T]):
     """A reliable queue: what is accepted is never lost, and each call takes effect once.
 
     Producers add items; a consumer takes a batch, works, and acknowledges or rejects it. What a consumer has taken
@@ -53,6 +51,8 @@ class Queue(Generic[T]):
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
+        max_retry_rollback: int | None = None,
+        max_timeout_in_queue: float | None = None,
     ) -> None: ...
 
     @overload
@@ -68,6 +68,8 @@ class Queue(Generic[T]):
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
+        max_retry_rollback: int | None = None,
+        max_timeout_in_queue: float | None = None,
     ) -> None: ...
 
     def __init__(
@@ -82,6 +84,8 @@ class Queue(Generic[T]):
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
+        max_retry_rollback: int | None = None,
+        max_timeout_in_queue: float | None = None,
     ) -> None:
         """Makes a queue object; sends nothing yet.
 
@@ -89,9 +93,9 @@ class Queue(Generic[T]):
             name: the queue's name: 1 to 200 bytes of text without `/`, control characters, unbalanced or empty braces,
                 not containing `-processing-`, not ending in `-timeouts`, `-unique`, `-retry-count`, `-retry-timeout`
                 or `-processing`.
-            redis: a redis-py asyncio client (Sentinel-managed too) or its connection pool, a URL (`redis:// rediss:// unix://
-                valkey:// redis+sentinel:// embedded:///dir memory://name`), or a backend. None is the URL in the
-                environment variable PYRQ_URL, else `redis://localhost:6379/0`.
+            redis: a redis-py asyncio client (Sentinel-managed too) or its connection pool, a URL (`redis:// rediss://
+                unix:// valkey:// redis+sentinel:// embedded:///dir memory://name`), or a backend. None is the URL in
+                the environment variable PYRQ_URL, else `redis://localhost:6379/0`.
             codec: between values and bytes: `JsonCodec()`, `BytesCodec()`, or one of your own. None for text.
             client_id: a label to recognise this consumer by, 1 to 100 bytes without `/` or braces; a unique part is
                 always appended. None for `host[pid]`.
@@ -102,6 +106,8 @@ class Queue(Generic[T]):
                 `durability=Replicas(synced_slaves_count, synced_slaves_timeout)`.
             synced_slaves_count: for how many replicas, from 1.
             synced_slaves_timeout: how long, in milliseconds, at least 100 below the client's socket timeout.
+            max_retry_rollback: how many rollbacks `can_rollback_item` allows an item, from 0. None: it is not used.
+            max_timeout_in_queue: for how many minutes after its first rollback it allows more. None: it is not used.
 
         Raises:
             TypeError: an argument is of the wrong type.
@@ -110,22 +116,10 @@ class Queue(Generic[T]):
             EmbeddedServerError: the embedded server does not start.
         """
         synced_slaves = (synced_slaves_enabled, synced_slaves_count, synced_slaves_timeout)
-        setup: Setup[T] = Setup.of(name, codec, client_id, durability, synced_slaves)
-        self._redis, self._retry = redis, retry
-        self._codec = setup.codec
-        self._run = Runner(setup, redis, retry)
+        rollback = (max_retry_rollback, max_timeout_in_queue)
+        self._start(QueueSetup.of(name, codec, client_id, durability, synced_slaves, rollback), redis, retry)
 
     # Names
-
-    @property
-    def name(self) -> str:
-        """The queue's name, and the key of the list of waiting items."""
-        return self._run.setup.name
-
-    @property
-    def client_id(self) -> str:
-        """Who this consumer is: its label and a unique part, made anew after a fork."""
-        return self._run.member().keys.client_id
 
     @property
     def processing_queue_name(self) -> str:
@@ -136,6 +130,16 @@ class Queue(Generic[T]):
     def timeouts_hash_name(self) -> str:
         """The key of the hash of last contacts."""
         return self._run.member().keys.timeouts.decode()
+
+    @property
+    def retry_count_name(self) -> str:
+        """The key of the hash of how often items were rolled back."""
+        return self._run.member().keys.retry_count.decode()
+
+    @property
+    def retry_timeout_name(self) -> str:
+        """The key of the hash of when items were rolled back first."""
+        return self._run.member().keys.retry_timeout.decode()
 
     # Adding
 
@@ -181,7 +185,8 @@ class Queue(Generic[T]):
 
         Raises:
             TypeError: not an iterable of items.
-            InvalidItemError: None, or a value that the codec refuses; nothing was added if `items` has a length.
+            InvalidItemError: None, or a value that the codec refuses; nothing was added if `items` is a sequence, a set
+                or a mapping.
             ServerFullError: the server's memory is full.
         """
         work = Work.forward(self._codec, items)
@@ -326,65 +331,6 @@ class Queue(Generic[T]):
         """
         return await self.reject_items(items)
 
-    # What consumers left behind
-
-    async def re_enqueue_timeout_items(self, timeout: float = 7200) -> int:
-        """Gives back what silent consumers held, as the next out, the consumer with the oldest contact first.
-
-        Args:
-            timeout: since how many seconds a consumer must be silent, by the server's clock, from 0. Each get that
-                finds something is a contact.
-
-        Returns:
-            How many items came back.
-
-        Raises:
-            TypeError: timeout is no number.
-            ValueError: timeout is out of range.
-        """
-        seconds = check_seconds("timeout", timeout)
-        return await self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, seconds))
-
-    async def re_enqueue_all_items(self) -> int:
-        """Gives back what all consumers hold, live ones and this one included, as the next out.
-
-        Returns:
-            How many items came back.
-        """
-        async with self._run.get_lock:
-            await self._run.settle_release()
-            total = await self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, None))
-            self._run.member().session.inbox.keep(0)  # it was among what all hold
-        return total
-
-    async def drop_timeout_items(self, timeout: float = 7200) -> int:
-        """Deletes what silent consumers held.
-
-        Args:
-            timeout: since how many seconds a consumer must be silent, by the server's clock, from 0.
-
-        Returns:
-            How many items were deleted.
-
-        Raises:
-            TypeError: timeout is no number.
-            ValueError: timeout is out of range.
-        """
-        seconds = check_seconds("timeout", timeout)
-        return await self._run.repeat(lambda keys, identity, _: ops.drop(keys, identity, seconds))
-
-    async def drop_all_items(self) -> int:
-        """Deletes what all consumers hold, live ones and this one included. Waiting items stay.
-
-        Returns:
-            How many items were deleted.
-        """
-        async with self._run.get_lock:
-            await self._run.settle_release()
-            total = await self._run.repeat(lambda keys, identity, _: ops.drop(keys, identity, None))
-            self._run.member().session.inbox.keep(0)  # it was among what all hold
-        return total
-
     # What waits
 
     async def delete_item(self, item: T, count: int = 0) -> int:
@@ -447,45 +393,3 @@ class Queue(Generic[T]):
         self._run.member().check_open()
         async with self._run.get_lock:
             return await self._run.release()
-
-    async def close(self) -> None:
-        """Does what `release` does, ends the session on the server, and closes the connections that a URL made.
-
-        A client, pool or backend that was given stays open. Closing twice is allowed.
-        """
-        async with self._run.get_lock:
-            await self._run.close()
-
-    async def __aenter__(self: Self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    # Copies are other consumers
-
-    def __getstate__(self) -> dict[str, Any]:
-        if not isinstance(self._redis, str | None):
-            raise TypeError("only a queue that was made from a URL can be pickled: a connection can't")
-        return self._origin()
-
-    def _origin(self) -> dict[str, Any]:
-        return {"setup": self._run.setup, "redis": self._redis, "retry": self._retry}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._redis, self._retry = state["redis"], state["retry"]
-        self._codec = state["setup"].codec
-        self._run = Runner(state["setup"], self._redis, self._retry)
-
-    def __copy__(self: Self) -> Self:
-        other = type(self).__new__(type(self))
-        other.__setstate__(self._origin())
-        return other
-
-    def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
-        return self.__copy__()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} of {self.client_id!r}>"

@@ -131,6 +131,7 @@ class AsyncNotEnoughSyncedSlavesError(NotEnoughSyncedSlavesError):
 
     def __init__(self, short: NotEnoughSyncedSlavesError, confirm: Callable[[], Awaitable[None]]) -> None:
         super().__init__(short.args[0], short.confirmed, short.wanted)
+        self.done = short.done
         self._confirm_async = confirm
 
     # An exception class can't be generic, and code that catches the base must catch this one too.
@@ -197,13 +198,13 @@ class ServerRefusedError(RqError):
 
 
 class WrongTypeError(RqError):
-    """A key of this queue holds another type of value, so something else uses the name. Choose another queue name,
-    or remove the key. Nothing was changed.
+    """A key of this queue or pool holds another type of value, so something else uses the name. Choose another name, or
+    remove the key. Nothing was changed.
     """
 
 
 class QueueClosedError(RqError):
-    """The queue object is closed. Make a new one."""
+    """The queue or pool object is closed. Make a new one."""
 
 
 class InvalidItemError(RqError, TypeError, ValueError):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import IntEnum
 
-__all__ = ["Keys", "check_label", "check_name"]
+__all__ = ["Keys", "Kind", "check_label", "check_name"]
 
 _MAX_NAME_BYTES = 200
 _MAX_LABEL_BYTES = 100
@@ -83,12 +84,24 @@ def _size(text: str) -> int:
         return 0
 
 
+class Kind(IntEnum):
+    """What lies behind a name."""
+
+    PLAIN = 0
+    """A queue: a list of what waits."""
+    UNIQUE = 1
+    """A queue in which each waiting item is there once: a list, and a set of what is in it."""
+    POOL = 2
+    """A pool: a sorted set of what is due when."""
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of one queue, as bytes.
+    """The keys of one queue or pool, as bytes.
 
     Attributes:
-        name: the queue's name.
+        name: its name.
+        kind: what lies behind it.
         client_id: whose processing list and session these are.
         queue: list; what waits, next out at the tail.
         processing: list; what this consumer holds, newest at the head.
@@ -96,11 +109,16 @@ class Keys:
         consumers: hash; client id -> its last get, `<sequence> <how many>`.
         session: hash; lane -> `<last sequence> <reply>`.
         dead: list; what could not be used.
+        unique: set; what waits in a queue of unique items, and what waits in it to be due.
+        retry_count: hash; item -> how often it was rolled back.
+        retry_timeout: hash; item -> unix minutes of its first rollback.
+        repair: set; what a repair found waiting, while it works.
         prefix: what every processing key of the queue starts with.
         consumer: the client id, as bytes.
     """
 
     name: str
+    kind: Kind
     client_id: str
     queue: bytes
     processing: bytes
@@ -108,16 +126,21 @@ class Keys:
     consumers: bytes
     session: bytes
     dead: bytes
+    unique: bytes
+    retry_count: bytes
+    retry_timeout: bytes
+    repair: bytes
     prefix: bytes
     consumer: bytes
 
     @classmethod
-    def of(cls, name: str, client_id: str) -> Keys:
+    def of(cls, name: str, client_id: str, kind: Kind = Kind.PLAIN) -> Keys:
         """Derives all keys from a checked name and a client id.
 
         Args:
             name: the queue's name, as `check_name` returned it.
             client_id: a label and a unique part.
+            kind: what lies behind the name.
 
         Returns:
             The keys.
@@ -126,6 +149,7 @@ class Keys:
         prefix = queue + _PROCESSING.encode()
         return cls(
             name=name,
+            kind=kind,
             client_id=client_id,
             queue=queue,
             processing=prefix + consumer,
@@ -133,6 +157,10 @@ class Keys:
             consumers=queue + b"/consumers",
             session=queue + b"/session/" + consumer,
             dead=queue + b"/dead",
+            unique=queue + b"-unique",
+            retry_count=queue + b"-retry-count",
+            retry_timeout=queue + b"-retry-timeout",
+            repair=queue + b"/repair/" + consumer,
             prefix=prefix,
             consumer=consumer,
         )

@@ -5,8 +5,10 @@ Every error names the argument and what is allowed, and is raised before anythin
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
+from numbers import Real
 
 __all__ = [
     "DEFAULT_DEADLINE",
@@ -17,6 +19,7 @@ __all__ = [
     "check_count",
     "check_deadline",
     "check_seconds",
+    "check_whole_seconds",
     "check_wait_fits",
     "durability_of",
 ]
@@ -58,27 +61,55 @@ def check_count(argument: str, value: object, *, least: int = 0, most: int | Non
     return number
 
 
-def check_seconds(argument: str, value: object, *, most: float = 1e9) -> float:
-    """Checks a number of seconds.
+def check_seconds(argument: str, value: object, *, most: float = 1e9, unit: str = "seconds") -> float:
+    """Checks a length of time.
 
     Args:
         argument: how the caller's parameter is called, for the error.
-        value: an int or float; not a bool, not nan.
+        value: an int, float or the like; not a bool, not nan.
         most: the largest value allowed.
+        unit: in what it is measured, for the error.
 
     Returns:
-        The seconds as float.
+        The length as float.
 
     Raises:
         TypeError: not a number.
         ValueError: out of range.
     """
-    span = f"seconds, from 0 to {most:g}"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    span = f"{unit}, from 0 to {most:g}"
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument} must be {span}, not {type(value).__name__}")
-    if not 0 <= value <= most:
+    if not 0 <= (number := _float(value)) <= most:
         raise ValueError(f"{argument} must be {span}, not {value}")
-    return float(value)
+    return number
+
+
+def _float(value: Real) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def check_whole_seconds(argument: str, value: object) -> int:
+    """Checks a length of time that has no fraction.
+
+    Args:
+        argument: how the caller's parameter is called, for the error.
+        value: an int, or a float without a fraction; not a bool.
+
+    Returns:
+        The seconds.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: out of range, or not whole.
+    """
+    seconds = check_seconds(argument, value)
+    if not seconds.is_integer():
+        raise ValueError(f"{argument} must be whole seconds, not {value}")
+    return int(seconds)
 
 
 def check_deadline(retry: object) -> float:

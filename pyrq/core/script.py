@@ -2,7 +2,9 @@
 
 A script's header names its slots; its first lines of code give them names. A unit test holds the two together and
 checks that every builder fills exactly these slots. Shared pieces lie in `lua/lib/` and are put in, one level deep,
-where a line says `-- include NAME`.
+where a line says `-- include NAME`. What differs between kinds of queues lies in pieces of the same functions, one for
+each kind: a line `-- include NAME_KIND` takes the one of the kind that the script is loaded for. Such a piece may name
+KEYS of its own, which come behind the script's.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from importlib.resources import files
+
+from pyrq.core.keys import Kind
 
 __all__ = ["Script", "load"]
 
@@ -42,11 +46,12 @@ class Script:
     identified: bool = field(repr=False)
 
 
-def load(name: str) -> Script:
+def load(name: str, kind: Kind = Kind.PLAIN) -> Script:
     """Reads a script and the pieces that it includes.
 
     Args:
         name: the file's name without `.lua`.
+        kind: for which kind of queue.
 
     Returns:
         The script, its SHA computed.
@@ -54,9 +59,11 @@ def load(name: str) -> Script:
     Raises:
         ValueError: an included piece includes another one.
     """
-    text = _read(f"{name}.lua")
-    slots = {kind: tuple(names.split()) for kind, names in _HEADER.findall(text)}
-    source = _COMMENT.sub(lambda found: "\n" if found[0].endswith("\n") else "", _INCLUDE.sub(_piece, text))
+    text = _INCLUDE.sub(lambda found: _piece(found[1], kind), _read(f"{name}.lua"))
+    slots: dict[str, tuple[str, ...]] = {}
+    for slot, names in _HEADER.findall(text):
+        slots[slot] = (*slots.get(slot, ()), *names.split())
+    source = _COMMENT.sub(lambda found: "\n" if found[0].endswith("\n") else "", text)
     source = re.sub(r"\n{2,}", "\n", source).strip() + "\n"
     data = source.encode()
     args = slots["ARGV"]
@@ -70,10 +77,12 @@ def load(name: str) -> Script:
     )
 
 
-def _piece(found: re.Match[str]) -> str:
-    text = _read(f"lib/{found[1]}.lua")
+def _piece(name: str, kind: Kind) -> str:
+    if name.endswith("_KIND"):
+        name = name.removesuffix("KIND") + kind.name.lower()
+    text = _read(f"lib/{name}.lua")
     if _INCLUDE.search(text):
-        raise ValueError(f"lib/{found[1]}.lua includes another piece; only one level is allowed")
+        raise ValueError(f"lib/{name}.lua includes another piece; only one level is allowed")
     return text
 
 

@@ -168,8 +168,18 @@ def results(calls: Sequence[Call[Any]], durability: Durability | None, replies: 
         raise _refused(refusals, partly)
     settled = [settle(call, reply) for call, reply in zip(calls, replies, strict=False)]
     if durability is not None and any(wrote(call, reply) for call, reply in zip(calls, replies, strict=False)):
-        _check_confirmed(durability, replies[len(calls)])
+        try:
+            _check_confirmed(durability, replies[len(calls)])
+        except errors.NotEnoughSyncedSlavesError as short:
+            short.done = _items_in(settled[-1])
+            raise
     return settled
+
+
+def _items_in(result: Any) -> int:
+    """Says how many items a call handled: what it gives, or begins with, if that is a number."""
+    first = result[0] if isinstance(result, tuple) else result
+    return first if isinstance(first, int) else 0
 
 
 def _refused(refusals: Sequence[Refusal], partly: bool) -> Exception:

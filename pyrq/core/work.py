@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, MappingView, Sequence, Set
 from itertools import islice
 from typing import TypeVar
 
@@ -13,6 +13,10 @@ from pyrq.core.ops import CHUNK
 __all__ = ["Work"]
 
 T = TypeVar("T")
+
+_REPEATABLE = (Sequence, Set, Mapping, MappingView)
+"""What gives its items again when it is asked again, and knows their number. A length alone says neither: a progress
+bar around a generator has one."""
 
 
 class Work:
@@ -35,27 +39,28 @@ class Work:
         self._sent = 0
 
     @classmethod
-    def forward(cls, codec: Codec[T], items: Iterable[T]) -> Work:
+    def forward(cls, codec: Codec[T], items: Iterable[T], size: int = CHUNK) -> Work:
         """Takes items from the first to the last.
 
         Args:
             codec: how to encode them.
-            items: any iterable; read as it is sent, so that it may be larger than the memory. What has a length is
-                checked whole before anything is sent.
+            items: any iterable; read as it is sent, so that it may be larger than the memory. A sequence, set or
+                mapping is checked whole before anything is sent; anything else might give its items only once.
+            size: how many to send at a time, at most CHUNK.
 
         Raises:
             TypeError: not an iterable of items; a single text is refused, since its letters are hardly meant.
-            InvalidItemError: an item of a list, or the like, can't be stored.
+            InvalidItemError: an item of a sequence, set or mapping can't be stored.
         """
         _check_items(items)
-        size = len(items) if isinstance(items, Sized) else None
-        if size is not None and size > CHUNK:
-            for chunk in _cut(items):
+        length = len(items) if isinstance(items, _REPEATABLE) else None
+        if length is not None and length > CHUNK:
+            for chunk in _cut(items, size):
                 encode_all(codec, chunk)
-        chunks: Iterator[list[bytes]] = (encode_all(codec, chunk) for chunk in _cut(items))
-        if size is not None and size <= CHUNK:
+        chunks: Iterator[list[bytes]] = (encode_all(codec, chunk) for chunk in _cut(items, size))
+        if length is not None and length <= CHUNK:
             chunks = iter(list(chunks))
-        return cls(chunks, size)
+        return cls(chunks, length)
 
     @classmethod
     def backward(cls, codec: Codec[T], items: Iterable[T]) -> Work:
@@ -70,7 +75,7 @@ class Work:
             InvalidItemError: an item can't be stored.
         """
         _check_items(items)
-        encoded = [encode_all(codec, chunk) for chunk in _cut(items)]
+        encoded = [encode_all(codec, chunk) for chunk in _cut(items, CHUNK)]
         return cls(reversed(encoded), sum(map(len, encoded)))
 
     def chunks(self) -> Iterator[list[bytes]]:
@@ -97,7 +102,7 @@ class Work:
         if isinstance(error, OutcomeUnknown):
             error.unknown = over = size
         elif isinstance(error, NotEnoughSyncedSlavesError):
-            self.done += size
+            self.done += error.done
             over = size
         error.done = self.done
         error.remaining = None if self._size is None else self._size - self._sent - over
@@ -108,7 +113,7 @@ def _check_items(items: object) -> None:
         raise TypeError(f"items must be an iterable of items, such as a list, not {type(items).__name__}")
 
 
-def _cut(items: Iterable[T]) -> Iterator[list[T]]:
+def _cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
     source = iter(items)
-    while chunk := list(islice(source, CHUNK)):
+    while chunk := list(islice(source, size)):
         yield chunk

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pyrq.core.codec import BytesCodec, Codec, JsonCodec, TextCodec
 from pyrq.core.errors import NotEnoughSyncedSlavesError
 from pyrq.core.options import Fsync, Replicas
+from pyrq.sync.pool import Pool
 from pyrq.sync.queue import Queue
+from pyrq.sync.unique_queue import UniqueQueue
 
 __all__ = [
     "Queue",
+    "UniqueQueue",
+    "Pool",
     "Replicas",
     "Fsync",
     "Codec",

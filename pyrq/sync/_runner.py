@@ -59,12 +59,8 @@ class Runner:
         return place if place else self._places.setdefault(process, self._join())
 
     def _join(self) -> tuple[Member, threading.Lock]:
-        member = Member(
-            self.setup.name,
-            client_id(self.setup.label),
-            session_ttl(self.backend.deadline),
-            self.backend.doubts,
-        )
+        keys = Keys.of(self.setup.name, client_id(self.setup.label), self.setup.kind)
+        member = Member(keys, session_ttl(self.backend.deadline), self.backend.doubts)
         member.closed = any(other.closed for other, _ in self._places.values())
         return member, threading.Lock()
 
@@ -87,7 +83,7 @@ class Runner:
         member = self.member()
         member.check_open()
         if not member.checked:
-            self.backend.run([ops.probe(member.keys)])
+            self.backend.run([member.probe()])
             member.checked = True
         return member
 
@@ -97,14 +93,27 @@ class Runner:
         return result
 
     def change(self, build: Builder[R]) -> R:
-        """Runs one call that changes something."""
+        """Runs one call that changes something, and waits for what the durability asks for."""
+        return self._change(build, self.setup.durability)
+
+    def hand_out(self, build: Builder[R]) -> R:
+        """Runs one call whose answer must not be lost: it waits for nothing, and what is to be burnt is burnt before.
+
+        Were a burn in front of it, a server that lacks that script would have both sent again, and hand out twice.
+        """
+        member = self.ready()
+        if doubtful := member.session.doubtful():
+            self._burn(member, doubtful)
+        return self._change(build, None)
+
+    def _change(self, build: Builder[R], durability: Durability | None) -> R:
         member = self.ready()
         session = member.session
         lane = session.lease()
         call = build(member.keys, lane.next(), session.inbox.held)
         doubts = self.backend.doubts
         try:
-            result = self._send(member, call, self.setup.durability)
+            result = self._send(member, call, durability)
         except NotEnoughSyncedSlavesError as error:
             # While the error may still ask, no later call may overwrite the lane's record.
             finalize(error, session.free, [lane]).atexit = False
@@ -117,7 +126,7 @@ class Runner:
         if self.backend.doubts == doubts:
             session.free([lane])
         else:
-            self._burn(member, lane)
+            self._burn(member, [lane])
         return result
 
     def _send(
@@ -137,16 +146,16 @@ class Runner:
         session.free(doubtful)
         return result
 
-    def _burn(self, member: Member, lane: Lane) -> None:
-        """Burns a call that was sent more than once, so that it can't run late when its caller has had the answer."""
+    def _burn(self, member: Member, lanes: Sequence[Lane]) -> None:
+        """Burns what may still be under way, so that it can't run late; if that fails, the next call tries again."""
         try:
-            self.backend.run([ops.burn(member.keys, [lane.last()])])
+            self.backend.run([ops.burn(member.keys, [lane.last() for lane in lanes])])
         except BaseException as error:
-            member.session.doubt([lane])
+            member.session.doubt(lanes)
             if not isinstance(error, RqError):
                 raise
-            return  # the answer is known all the same; the next call burns it
-        member.session.free([lane])
+            return
+        member.session.free(lanes)
 
     def change_all(self, work: Work, build: Callable[[list[bytes]], Builder[int]]) -> int:
         """Runs a call in chunks, one after another, and gives the sum of what they gave."""
@@ -245,7 +254,7 @@ class Runner:
         if self.backend.doubts == doubts and member.doubts == doubts:
             session.free([lane])
         else:
-            self._burn(member, lane)
+            self._burn(member, [lane])
         return moved, left
 
     def close(self) -> None:

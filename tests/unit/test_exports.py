@@ -27,7 +27,7 @@ def test_all_names_exist_once(name: str) -> None:
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("name", ["pyrq", "pyrq.sync", "pyrq.aio", "pyrq.errors", "pyrq.backends"])
+@pytest.mark.parametrize("name", ["pyrq", "pyrq.sync", "pyrq.aio", "pyrq.errors", "pyrq.helpers", "pyrq.backends"])
 def test_public_modules_say_what_is_public(name: str) -> None:
     assert importlib.import_module(name).__all__
 
@@ -35,6 +35,15 @@ def test_public_modules_say_what_is_public(name: str) -> None:
 @pytest.mark.parametrize("name", ["pyrq", *MODULES])
 def test_every_module_says_what_it_is(name: str) -> None:
     assert (importlib.import_module(name).__doc__ or "").strip()
+
+
+def test_what_is_public() -> None:
+    assert pyrq.__all__ == [
+        *("Queue", "UniqueQueue", "Pool"),
+        *("Replicas", "Fsync"),
+        *("Codec", "TextCodec", "BytesCodec", "JsonCodec"),
+        *("NotEnoughSyncedSlavesError", "__version__"),
+    ]
 
 
 def test_pyrq_is_pyrq_sync() -> None:
@@ -45,7 +54,9 @@ def test_pyrq_is_pyrq_sync() -> None:
 
 def test_both_worlds_have_the_same_names() -> None:
     assert pyrq.sync.__all__ == pyrq.aio.__all__
-    assert {pyrq.aio.Queue.__module__, pyrq.Queue.__module__} == {"pyrq.aio.queue", "pyrq.sync.queue"}
+    for name, module in (("Queue", "queue"), ("UniqueQueue", "unique_queue"), ("Pool", "pool")):
+        here, there = getattr(pyrq, name), getattr(pyrq.aio, name)
+        assert (here.__module__, there.__module__) == (f"pyrq.sync.{module}", f"pyrq.aio.{module}")
     assert pyrq.aio.NotEnoughSyncedSlavesError is errors.AsyncNotEnoughSyncedSlavesError
     for name in ("Replicas", "Fsync", "Codec", "TextCodec", "BytesCodec", "JsonCodec"):
         assert getattr(pyrq, name) is getattr(pyrq.aio, name)
@@ -71,15 +82,15 @@ def imported_by(statement: str) -> set[str]:
 
 
 def test_importing_pyrq_imports_no_extra() -> None:
-    modules = imported_by("import pyrq")
+    modules = imported_by("import pyrq, pyrq.helpers")
     assert "redis" in modules
-    assert "pyrq.sync.queue" in modules
+    assert modules >= {"pyrq.sync.queue", "pyrq.sync.unique_queue", "pyrq.sync.pool"}
     assert modules.isdisjoint(FOREIGN)
 
 
 def test_importing_pyrq_aio_imports_no_extra() -> None:
     modules = imported_by("import pyrq.aio, pyrq.errors, pyrq.backends")
-    assert "pyrq.aio.queue" in modules
+    assert modules >= {"pyrq.aio.queue", "pyrq.aio.unique_queue", "pyrq.aio.pool"}
     assert modules.isdisjoint(set(FOREIGN) - {"pyrq.aio"})
 
 

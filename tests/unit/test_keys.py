@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pyrq.core.keys import Keys, check_label, check_name
+from pyrq.core.keys import Keys, Kind, check_label, check_name
 
 SUFFIXES = ("-timeouts", "-unique", "-retry-count", "-retry-timeout", "-processing")
 
@@ -139,9 +139,11 @@ def test_a_label_is_text(label: object) -> None:
         check_label("client_id", label)
 
 
-def test_the_layout_to_the_letter() -> None:
-    assert Keys.of("orders", "host[1]-abc") == Keys(
+@pytest.mark.parametrize("kind", Kind)
+def test_the_layout_to_the_letter(kind: Kind) -> None:
+    assert Keys.of("orders", "host[1]-abc", kind) == Keys(
         name="orders",
+        kind=kind,
         client_id="host[1]-abc",
         queue=b"orders",
         processing=b"orders-processing-host[1]-abc",
@@ -149,15 +151,32 @@ def test_the_layout_to_the_letter() -> None:
         consumers=b"orders/consumers",
         session=b"orders/session/host[1]-abc",
         dead=b"orders/dead",
+        unique=b"orders-unique",
+        retry_count=b"orders-retry-count",
+        retry_timeout=b"orders-retry-timeout",
+        repair=b"orders/repair/host[1]-abc",
         prefix=b"orders-processing-",
         consumer=b"host[1]-abc",
     )
+
+
+def test_keys_are_those_of_a_plain_queue_unless_told_otherwise() -> None:
+    assert Keys.of("orders", "me") == Keys.of("orders", "me", Kind.PLAIN)
+    assert len({Keys.of("orders", "me", kind) for kind in Kind}) == 3
+
+
+@given(plain, st.sampled_from(["unique", "retry_count", "retry_timeout", "timeouts"]))
+def test_no_name_is_that_of_a_key_of_the_older_layout(name: str, key: str) -> None:
+    with pytest.raises(ValueError, match="not ending in"):
+        check_name("name", getattr(Keys.of(name, "me"), key).decode())
 
 
 def test_the_layout_of_a_name_that_is_not_ascii() -> None:
     keys = Keys.of("{ö}", "ü")
     assert keys.processing == "{ö}-processing-ü".encode()
     assert keys.session == "{ö}/session/ü".encode()
+    assert keys.unique == "{ö}-unique".encode()
+    assert keys.repair == "{ö}/repair/ü".encode()
 
 
 @given(plain, plain, plain)
@@ -166,8 +185,9 @@ def test_keys_of_different_queues_never_meet(one: str, other: str, client: str) 
 
     def all_of(name: str) -> set[bytes]:
         keys = Keys.of(name, client)
-        own = {keys.queue, keys.processing, keys.timeouts, keys.consumers, keys.session, keys.dead}
-        assert len(own) == 6
+        own = {keys.queue, keys.processing, keys.timeouts, keys.consumers, keys.session, keys.dead, keys.repair}
+        own |= {keys.unique, keys.retry_count, keys.retry_timeout}
+        assert len(own) == 10
         return own
 
     assert not all_of(one) & all_of(other)

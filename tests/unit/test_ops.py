@@ -2,53 +2,33 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+import re
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from pyrq.core import ops
-from pyrq.core.call import Call
-from pyrq.core.errors import PermissionDeniedError
-from pyrq.core.keys import Keys
+from pyrq.backends import connect
+from pyrq.core import ops, pool_ops, replies
+from pyrq.core.errors import OutcomeUnknown, PermissionDeniedError, WrongTypeError
+from pyrq.core.keys import Keys, Kind
+from pyrq.core.rollback import Rollbacks
 from pyrq.core.session import Held, Identity
-from tests.unit.helpers import HELD, KEYS, ME
+from tests.unit.builders import (
+    ANY_BUILDERS,
+    PARAMETERS,
+    POOL_BUILDERS,
+    QUEUE_BUILDERS,
+    QUEUES,
+    SLOTS,
+    Builder,
+    functions_of,
+    key_in,
+    keys_of,
+)
+from tests.unit.helpers import HELD, KEYS, ME, fresh, raw
 
-BUILDERS: dict[str, Callable[..., Call[Any]]] = {
-    name: getattr(ops, name) for name in ops.__all__ if callable(getattr(ops, name))
-}
-LASTS = [Identity(b"3", 4, 120), Identity(b"get", 9, 120)]
-
-# A value for each parameter that a builder may have. A new parameter must be named here.
-PARAMETERS: dict[str, Any] = {
-    "keys": KEYS,
-    "identity": ME,
-    "held": HELD,
-    "items": [b"x", b"y", b"x"],
-    "count": 12,
-    "timeout": 7200.0,
-    "reason": "why",
-    "now": "1700000000.25",
-    "lasts": LASTS,
-    "call": ops.add(KEYS, ME, [b"x"]),
-}
-FACTS = json.dumps({"consumer": "me-1", "deliveries": 1, "reason": "why"}).encode()
-# What must lie in each named slot of ARGV.
-SLOTS: dict[str, list[bytes]] = {
-    "lane": [b"7"],
-    "sequence": [b"5"],
-    "ttl": [b"120"],
-    "received": [b"3"],
-    "kept": [b"2"],
-    "consumer": [b"me-1"],
-    "count": [b"12"],
-    "now": [b"1700000000.25"],
-    "timeout": [b"7200.0"],
-    "prefix": [b"orders-processing-"],
-    "facts": [FACTS],
-    "item...": [b"x", b"y", b"x"],
-    "lane_and_sequence...": [b"3", b"4", b"get", b"9"],
-}
 REPLIES: dict[str, tuple[Any, Any]] = {
     "ack": ([3], 3),
     "add": ([3], 3),
@@ -59,114 +39,222 @@ REPLIES: dict[str, tuple[Any, Any]] = {
     "delete": ([3], 3),
     "drop": ([3, 1], (3, 1)),
     "forget": (1, 1),
+    "forget_rollbacks": ([1], 1),
     "get": ([[b"x", b"y"]], [b"x", b"y"]),
     "probe": ([], None),
     "re_enqueue": ([3, 0], (3, 0)),
     "reject": ([3], 3),
     "release": ([3, 9], (3, 9)),
+    "repair": ([4], 4),
+    "roll_back": ([2, 28333333, 28333390], Rollbacks(2, 28333333, 28333390)),
 }
 
 
-def build(name: str, **other: Any) -> Call[Any]:
-    parameters = {**PARAMETERS, **other}
-    builder = BUILDERS[name]
-    return builder(**{parameter: parameters[parameter] for parameter in inspect.signature(builder).parameters})
+class BuilderContract:
+    """What holds for every builder. A subclass is parametrized with some."""
+
+    def test_equal_arguments_give_equal_calls(self, builder: Builder) -> None:
+        keys = Keys.of("orders", "me-1", builder.kind)
+        call = builder(keys=keys, held=Held(3, 2), identity=Identity(b"7", 5, 120))
+        assert call == builder()
+        assert hash(call) == hash(builder())
+        assert call.script.name == ("pool_" if builder.module is pool_ops else "") + builder.name
+
+    def test_other_arguments_give_other_calls(self, builder: Builder) -> None:
+        for parameter, other in builder.others().items():
+            assert builder(**{parameter: other}) != builder(), parameter
+
+    def test_a_builder_fills_exactly_the_slots_of_its_script(self, builder: Builder) -> None:
+        call = builder()
+        assert list(call.keys) == [key_in(slot) for slot in call.script.keys]
+        assert list(call.args) == [part for slot in call.script.args for part in SLOTS[slot]]
+        assert all(type(part) is bytes for part in (*call.keys, *call.args))
+
+    def test_an_identified_script_has_its_session_first(self, builder: Builder) -> None:
+        call = builder()
+        assert call.script.identified == ("identity" in builder.parameters or builder.name == "confirm")
+        if call.script.identified:
+            assert call.keys[0] == KEYS.session
+            assert call.args[:3] == ME.args()
+
+    def test_only_the_last_slot_may_stand_for_many(self, builder: Builder) -> None:
+        call = builder()
+        assert not [slot for slot in (*call.script.keys, *call.script.args[:-1]) if slot.endswith("...")]
+
+    def test_parse_is_a_function_of_the_module_of_replies(self, builder: Builder) -> None:
+        parse = builder().parse
+        assert getattr(replies, parse.__name__) is parse
+        assert parse.__name__ in replies.__all__
+
+    def test_a_builder_says_what_it_does(self, builder: Builder) -> None:
+        assert inspect.getdoc(getattr(builder.module, builder.name))
+
+    def test_the_clock_is_the_servers_unless_told_otherwise(self, builder: Builder) -> None:
+        call = builder(now=ops.SERVER_TIME)
+        assert ("now" in call.script.args) == ("now" in builder.parameters)
+        if "now" in builder.parameters:
+            assert call.args[call.script.args.index("now")] == b""
+            function = getattr(builder.module, builder.name)
+            assert inspect.signature(function).parameters["now"].default == ops.SERVER_TIME
+
+    def test_a_chunk_fits_into_an_unpack(self, builder: Builder) -> None:
+        # A pool's scripts put a score beside each item.
+        assert 7_999 - len(builder().script.args) >= 2 * ops.CHUNK
+
+    def test_a_key_of_another_type_is_seen_before_anything_is_written(self, builder: Builder) -> None:
+        url = fresh()
+        client, backend = raw(url), connect(url)
+        call = builder()
+        seen = set()
+        for slot, key in zip(call.script.keys, call.keys, strict=True):
+            client.flushall()
+            fill(client, builder.kind)
+            client.set(key, "foreign")
+            before = state(client)
+            try:
+                backend.run([call])
+            except WrongTypeError:
+                seen.add(slot)
+                assert state(client) == before, slot
+        assert set(call.script.keys) - seen == UNSEEN.get(builder.name, set()) & set(call.script.keys)
+
+    def test_what_finds_nothing_to_do_writes_nothing(self, builder: Builder) -> None:
+        url = fresh()
+        try:
+            connect(url).run([builder()])
+        except OutcomeUnknown:
+            assert builder.name == "confirm"  # there is no such call
+        assert bool(state(raw(url))) == (builder.name in ("add", "burn", "roll_back"))
 
 
-def key_of(slot: str) -> bytes:
-    return b"orders/probe/me-1" if slot == "probe" else getattr(KEYS, slot)
+UNSEEN = {
+    # The end of a session deletes whatever is there; so does a repair with what is left of an earlier one.
+    "forget": {"session"},
+    "repair": {"repair"},
+    # The probe touches a key of its own only, and begins by deleting it; the others are named for the access rules.
+    "probe": {slot for builder in (*QUEUE_BUILDERS, *POOL_BUILDERS) for slot in builder().script.keys},
+}
+
+
+def fill(client: Any, kind: Kind) -> None:
+    """Puts something into every key, so that each script has something to do."""
+    keys = keys_of(kind)
+    client.hset(keys.session, "1", "1 1")
+    if kind is Kind.POOL:
+        client.zadd(keys.queue, {"x": 1.1, "y": 1})
+        return
+    client.rpush(keys.queue, "x", "z")
+    client.rpush(keys.processing, *[b"x", b"y"] * 10)
+    client.hset(keys.timeouts, keys.processing, "1")
+    client.hset(keys.consumers, keys.consumer, "3 1")
+    client.rpush(keys.dead, "old")
+    client.sadd(keys.unique, "x", "w")
+    client.hset(keys.retry_count, "x", "1")
+    client.hset(keys.retry_timeout, "x", "1")
+
+
+def state(client: Any) -> dict[bytes, bytes]:
+    return {key: client.dump(key) for key in client.keys("*")}
+
+
+@pytest.mark.parametrize("builder", [*QUEUE_BUILDERS, *ANY_BUILDERS], ids=str)
+class TestBuilders(BuilderContract):
+    def test_how_a_reply_is_read(self, builder: Builder) -> None:
+        reply, expected = REPLIES[builder.name]
+        assert builder().parse(reply) == expected
 
 
 def test_every_public_function_of_the_module_is_a_builder() -> None:
-    functions = {
-        name for name, value in vars(ops).items() if inspect.isfunction(value) and value.__module__ == ops.__name__
-    }
-    assert {name for name in functions if not name.startswith("_")} == set(BUILDERS)
-    assert set(ops.__all__) == {*BUILDERS, "CHUNK"}
+    names = {builder.name for builder in QUEUE_BUILDERS}
+    assert functions_of(ops) == names == set(REPLIES)
+    assert set(ops.__all__) == {*names, "CHUNK"}
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_equal_arguments_give_equal_calls(name: str) -> None:
-    fresh = Keys.of("orders", "me-1")
-    call = build(name, keys=fresh, held=Held(3, 2), identity=Identity(b"7", 5, 120))
-    assert call == build(name)
-    assert hash(call) == hash(build(name))
-    assert call.script.name == name
+def test_no_sample_is_left_over() -> None:
+    everyone = [*QUEUE_BUILDERS, *POOL_BUILDERS]
+    assert {name for builder in everyone for name in builder.parameters} == {"keys", *PARAMETERS}
+    assert {slot for builder in everyone for slot in builder().script.args} == set(SLOTS)
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_other_arguments_give_other_calls(name: str) -> None:
-    others: dict[str, Any] = {
-        "keys": Keys.of("other", "me-2"),
-        "identity": Identity(b"8", 1, 200),
-        "held": Held(4, 2),
-        "items": [b"y", b"x"],
-        "count": 13,
-        "timeout": None,
-        "reason": "how",
-        "now": "",
-        "lasts": LASTS[:1],
-        "call": ops.add(KEYS, LASTS[0], [b"x"]),
-    }
-    for parameter in inspect.signature(BUILDERS[name]).parameters:
-        assert build(name, **{parameter: others[parameter]}) != build(name), parameter
+# Kinds of queues
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_a_builder_fills_exactly_the_slots_of_its_script(name: str) -> None:
-    call = build(name)
-    assert list(call.keys) == [key_of(slot) for slot in call.script.keys]
-    assert list(call.args) == [part for slot in call.script.args for part in SLOTS[slot]]
-    assert all(type(part) is bytes for part in (*call.keys, *call.args))
+def test_which_scripts_differ_by_kind() -> None:
+    scripts = {kind: {one.name: one().script for one in QUEUE_BUILDERS if one.kind is kind} for kind in QUEUES}
+    plain, unique = scripts[Kind.PLAIN], scripts[Kind.UNIQUE]
+    assert unique.keys() - plain.keys() == {"repair"}
+    differing = {name for name in plain if plain[name] != unique[name]}
+    assert differing == {"add", "delete", "get", "probe", "re_enqueue", "reject", "release"}
+    for name in differing:
+        extra = ("unique", "repair") if name == "probe" else ("unique",)
+        assert unique[name].keys == (*plain[name].keys, *extra)
+        assert unique[name].args == plain[name].args
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_an_identified_script_has_its_session_first(name: str) -> None:
-    call = build(name)
-    if call.script.identified:
-        assert call.keys[0] == KEYS.session
-        assert call.args[:3] == ME.args()
+@pytest.mark.parametrize("builder", [one for one in QUEUE_BUILDERS if one.kind is Kind.PLAIN], ids=str)
+def test_a_plain_queue_has_no_set(builder: Builder) -> None:
+    call = builder()
+    assert not {b"orders-unique", b"orders/repair/me-1"} & set(call.keys)
+    assert not re.search(rb"'(S[A-Z]+|UNLINK)'", call.script.source)
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_only_the_last_slot_may_stand_for_many(name: str) -> None:
-    call = build(name)
-    assert not [slot for slot in (*call.script.keys, *call.script.args[:-1]) if slot.endswith("...")]
+@pytest.mark.parametrize("builder", [one for one in (*QUEUE_BUILDERS, *POOL_BUILDERS) if one.name == "probe"], ids=str)
+def test_a_probe_changes_nothing_and_leaves_nothing(builder: Builder) -> None:
+    url = fresh()
+    client = raw(url)
+    fill(client, builder.kind)
+    before = state(client)
+    assert connect(url).run([builder()]) == [None]
+    assert state(client) == before
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_parse_is_a_function_of_the_module(name: str) -> None:
-    parse = build(name).parse
-    assert getattr(ops, parse.__name__) is parse
+letters = st.lists(st.sampled_from([b"a", b"b", b"c", b"d"]), max_size=8)
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_how_a_reply_is_read(name: str) -> None:
-    reply, expected = REPLIES[name]
-    assert build(name).parse(reply) == expected
+@given(letters, letters)
+@example([], [b"a"])
+@example([b"a"], [])
+@example([b"a", b"a"], [b"a", b"b"])
+def test_a_repair_makes_the_set_anew_and_counts_what_it_changed(waiting: list[bytes], known: list[bytes]) -> None:
+    url = fresh()
+    client, backend, keys = raw(url), connect(url), keys_of(Kind.UNIQUE)
+    for push, key, values in ((client.rpush, keys.queue, waiting), (client.sadd, keys.unique, known)):
+        if values:
+            push(key, *values)
+    client.sadd(keys.repair, "left by an earlier one")
+    assert backend.run([ops.repair(keys, ME)]) == [len(set(waiting) ^ set(known))]
+    assert client.smembers(keys.unique) == set(waiting)
+    assert client.lrange(keys.queue, 0, -1) == waiting
+    assert not client.exists(keys.repair)
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_a_builder_says_what_it_does(name: str) -> None:
-    assert BUILDERS[name].__doc__
+def test_a_repair_of_a_long_list() -> None:
+    url = fresh()
+    client, backend, keys = raw(url), connect(url), keys_of(Kind.UNIQUE)
+    client.rpush(keys.queue, *range(2500))
+    client.sadd(keys.unique, *range(2000, 2600))
+    assert backend.run([ops.repair(keys, ME)]) == [2100]
+    assert client.smembers(keys.unique) == {b"%d" % number for number in range(2500)}
 
 
-@pytest.mark.parametrize("name", ["get", "bury", "re_enqueue", "drop"])
-def test_the_clock_is_the_servers_unless_told_otherwise(name: str) -> None:
-    call = build(name, now=ops.SERVER_TIME)
-    assert call.args[call.script.args.index("now")] == b""
-    assert inspect.signature(BUILDERS[name]).parameters["now"].default == ops.SERVER_TIME
+# Arguments
 
 
-@pytest.mark.parametrize("name", ["re_enqueue", "drop"])
+@pytest.mark.parametrize("builder", [one for one in QUEUE_BUILDERS if "timeout" in one.parameters], ids=str)
 @pytest.mark.parametrize(("timeout", "text"), [(None, b""), (0.0, b"0.0"), (0.5, b"0.5"), (7200.0, b"7200.0")])
-def test_a_timeout_is_exact_text(name: str, timeout: float | None, text: bytes) -> None:
-    call = build(name, timeout=timeout)
+def test_a_timeout_is_exact_text(builder: Builder, timeout: float | None, text: bytes) -> None:
+    call = builder(timeout=timeout)
     assert call.args[call.script.args.index("timeout")] == text
 
 
+@pytest.mark.parametrize(("count", "text"), [(0, b"0"), (2**53, b"9007199254740992"), (10**40, b"9007199254740992")])
+def test_a_count_of_copies_is_one_that_the_server_can_read(count: int, text: bytes) -> None:
+    call = ops.delete(KEYS, ME, [b"x"], count)
+    assert call.args[call.script.args.index("count")] == text
+
+
 def test_the_facts_of_a_dead_letter_are_one_line_of_json() -> None:
-    call = build("bury", reason='a "b"\nä')
+    call = ops.bury(KEYS, ME, HELD, [b"x"], 'a "b"\nä')
     facts = call.args[call.script.args.index("facts")]
     assert b"\n" not in facts
     assert json.loads(facts)["reason"] == 'a "b"\nä'
@@ -180,10 +268,7 @@ def test_confirm_asks_for_the_call_it_was_given() -> None:
     assert ops.confirm(confirm) == confirm
 
 
-def test_refused_commands_are_named_once_and_in_order() -> None:
+@pytest.mark.parametrize("kind", QUEUES)
+def test_refused_commands_are_named_once_and_in_order(kind: Kind) -> None:
     with pytest.raises(PermissionDeniedError, match=r"Refused: LPUSH, RENAME\.$"):
-        ops.probe(KEYS).parse([b"RENAME", b"LPUSH", b"LPUSH"])
-
-
-def test_a_chunk_fits_into_an_unpack() -> None:
-    assert 7_999 - max(len(build(name).script.args) for name in BUILDERS) >= ops.CHUNK
+        ops.probe(keys_of(kind)).parse([b"RENAME", b"LPUSH", b"LPUSH"])

@@ -17,6 +17,7 @@ from pyrq.core.options import (
     check_deadline,
     check_seconds,
     check_wait_fits,
+    check_whole_seconds,
     durability_of,
 )
 
@@ -88,6 +89,40 @@ def test_no_seconds(value: object) -> None:
 def test_seconds_out_of_range(value: float) -> None:
     with pytest.raises(ValueError, match=r"^timeout must be seconds, from 0 to 1e\+09, not "):
         check_seconds("timeout", value)
+
+
+def test_another_unit_is_named() -> None:
+    assert check_seconds("window", 1.5, most=2, unit="minutes") == 1.5
+    with pytest.raises(ValueError, match=r"^window must be minutes, from 0 to 2, not 2\.5$"):
+        check_seconds("window", 2.5, most=2, unit="minutes")
+    with pytest.raises(TypeError, match=r"^window must be minutes, from 0 to 1e\+09, not NoneType$"):
+        check_seconds("window", None, unit="minutes")
+
+
+@pytest.mark.parametrize("value", [0, 600, 600.0, -0.0, 1e9, 10**9])
+def test_whole_seconds(value: float) -> None:
+    seconds = check_whole_seconds("ack_ttl", value)
+    assert seconds == value
+    assert type(seconds) is int
+    assert str(seconds).isdigit()
+
+
+@pytest.mark.parametrize("value", [0.5, 600.25, 999999999.5, 5e-324])
+def test_seconds_with_a_fraction(value: float) -> None:
+    with pytest.raises(ValueError, match=rf"^ack_ttl must be whole seconds, not {value}$"):
+        check_whole_seconds("ack_ttl", value)
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, math.nan, math.inf, -math.inf, 10**9 + 1, 10**400])
+def test_whole_seconds_out_of_range(value: float) -> None:
+    with pytest.raises(ValueError, match=r"^ack_ttl must be seconds, from 0 to 1e\+09, not "):
+        check_whole_seconds("ack_ttl", value)
+
+
+@pytest.mark.parametrize("value", [True, False, "1", None, b"1", Decimal(1), 1j])
+def test_no_whole_seconds(value: object) -> None:
+    with pytest.raises(TypeError, match=rf"^ack_ttl must be seconds, from 0 to 1e\+09, not {type(value).__name__}$"):
+        check_whole_seconds("ack_ttl", value)
 
 
 def test_deadlines() -> None:

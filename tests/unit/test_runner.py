@@ -8,11 +8,13 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from pyrq import Queue, aio
+import pyrq
+from pyrq import aio
 from pyrq.backends import AsyncBackend, Backend, connect, connect_async
+from pyrq.core import ops
 from pyrq.core.call import Call
 from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError, ServerFullError, ServerGoneError
-from pyrq.core.options import Durability
+from pyrq.core.options import Durability, Fsync, Replicas
 from tests.unit.helpers import fresh
 
 T = TypeVar("T")
@@ -26,10 +28,12 @@ class Scripted:
         self.deadline, self.reply_timeout, self.doubts = inner.deadline, inner.reply_timeout, 0
         self.plan: list[Callable[[], None]] = []
         self.seen: list[list[str]] = []
+        self.waits: list[Durability | None] = []
         self.lose_reply = False
         self.lost: RqError = OutcomeUnknown()
 
-    def step(self, calls: Sequence[Call[Any]]) -> None:
+    def step(self, calls: Sequence[Call[Any]], durability: Durability | None) -> None:
+        self.waits.append(durability)
         self.seen.append([call.script.name for call in calls])
         if self.plan:
             self.plan.pop(0)()
@@ -49,13 +53,13 @@ class Scripted:
 
 class Blocking(Scripted):
     def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
-        self.step(calls)
+        self.step(calls, durability)
         return self.answer(cast("Backend", self.inner).run(calls, durability))
 
 
 class Awaited(Scripted):
     async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
-        self.step(calls)
+        self.step(calls, durability)
         return self.answer(await cast("AsyncBackend", self.inner).run(calls, durability))
 
 
@@ -70,19 +74,28 @@ async def result(value: T | Awaitable[T]) -> T:
     return await value if inspect.isawaitable(value) else value
 
 
+Make = Callable[..., Awaitable[tuple[Any, Scripted]]]
+
+
 @pytest.fixture(params=["sync", "aio"])
-async def parts(request: pytest.FixtureRequest) -> tuple[Any, Scripted]:
-    url = fresh()
-    if request.param == "sync":
-        blocking = Blocking(connect(url))
-        queue: Any = Queue("orders", blocking)
-        backend: Scripted = blocking
-    else:
-        awaited = Awaited(connect_async(url))
-        queue, backend = aio.Queue("orders", awaited), awaited
-    await result(queue.get_count())
-    backend.seen.clear()
-    return queue, backend
+def make(request: pytest.FixtureRequest) -> Make:
+    """Makes a facade of a class in each world in turn, `await make("Pool", **options)`, and its backend."""
+
+    async def make(kind: str = "Queue", **options: Any) -> tuple[Any, Scripted]:
+        url = fresh()
+        backend: Scripted = Blocking(connect(url)) if request.param == "sync" else Awaited(connect_async(url))
+        facade = getattr(pyrq if request.param == "sync" else aio, kind)("orders", backend, **options)
+        await result(facade.get_count())
+        backend.seen.clear()
+        backend.waits.clear()
+        return facade, backend
+
+    return make
+
+
+@pytest.fixture
+async def parts(make: Make) -> tuple[Any, Scripted]:
+    return await make()
 
 
 async def test_a_call_that_was_sent_again_is_burnt_before_its_caller_goes_on(parts: tuple[Any, Scripted]) -> None:
@@ -240,3 +253,70 @@ async def test_a_sweep_of_all_settles_a_release_first(parts: tuple[Any, Scripted
         await result(queue.release())
     assert await result(getattr(queue, sweep)()) == 2
     assert await result(queue.get_items(9)) == (["a", "b", "c", "d"] if sweep.startswith("re") else ["c", "d"])
+
+
+# What is waited for
+
+
+@pytest.mark.parametrize("durability", [None, Replicas(1), Fsync()], ids=str)
+async def test_a_change_waits_and_a_hand_out_does_not(make: Make, durability: Durability | None) -> None:
+    queue, backend = await make(durability=durability)
+    run = queue._run
+    assert await result(run.change(lambda keys, identity, _: ops.add(keys, identity, [b"a"]))) == 1
+    assert await result(run.hand_out(lambda keys, identity, _: ops.add(keys, identity, [b"b"]))) == 1
+    assert await result(run.look(ops.count)) == 2
+    assert backend.seen == [["add"], ["add"], ["count"]]
+    assert backend.waits == [durability, None, None]
+
+
+async def test_a_hand_out_is_a_call_like_others(make: Make) -> None:
+    """It has a lane, which is burnt if it may still be under way; but it goes alone."""
+    pool, backend = await make("Pool", durability=Replicas(1))
+    await result(pool.add_items(["a", "b", "c"]))
+    backend.plan = [backend.resent]
+    assert await result(pool.get_items(1)) == ["a"]
+    backend.lose_reply = True
+    with pytest.raises(OutcomeUnknown):
+        await result(pool.get_items(1))
+    assert await result(pool.get_items(1)) == ["c"]
+    assert backend.seen == [["pool_add"], ["pool_get"], ["burn"], ["pool_get"], ["burn"], ["pool_get"]]
+    assert backend.waits == [Replicas(1), None, None, None, None, None]
+    assert pool._run.member().session.at_rest()
+
+
+@pytest.mark.parametrize(("kind", "probe"), [("Queue", "probe"), ("UniqueQueue", "probe"), ("Pool", "pool_probe")])
+async def test_what_is_checked_once_is_what_the_kind_needs(make: Make, kind: str, probe: str) -> None:
+    facade, backend = await make(kind)
+    member = facade._run.member()
+    assert member.checked
+    assert member.keys.kind is facade._run.setup.kind
+    member.checked = False
+    assert await result(facade.add_item("x")) is True
+    assert await result(facade.add_item("y")) is True
+    assert backend.seen == [[probe], [f"{probe[:-5]}add"], [f"{probe[:-5]}add"]]
+
+
+async def test_a_sweep_that_too_few_confirm_counts_what_it_moved(make: Make) -> None:
+    queue, backend = await make(durability=Replicas(1))
+    await result(queue.add_items(str(number) for number in range(1500)))
+    assert len(await result(queue.get_items(1500))) == 1500
+    short = NotEnoughSyncedSlavesError()
+    short.done = 500
+    backend.plan = [lambda: None, lambda: setattr(backend, "lose_reply", True)]
+    backend.lost = short
+    with pytest.raises(NotEnoughSyncedSlavesError) as caught:
+        await result(queue.re_enqueue_all_items())
+    assert caught.value.done == 1500
+    assert await result(queue.get_count()) == 1500
+
+
+async def test_a_chunk_that_too_few_confirm_counts_as_the_server_counted(make: Make) -> None:
+    queue, backend = await make("UniqueQueue", durability=Replicas(1))
+    await result(queue.add_item("3"))
+    short = NotEnoughSyncedSlavesError()
+    short.done = 999
+    backend.lose_reply, backend.lost = True, short
+    with pytest.raises(NotEnoughSyncedSlavesError) as caught:
+        await result(queue.add_items([str(number) for number in range(1500)]))
+    assert (caught.value.done, caught.value.remaining) == (999, 500)
+    assert await result(queue.get_count()) == 1000

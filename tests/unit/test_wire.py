@@ -180,6 +180,7 @@ def test_too_few_replicas(status: int, confirmed: int) -> None:
     assert (caught.value.confirmed, caught.value.wanted) == (confirmed, 2)
     assert f"only {confirmed} of 2 replicas confirmed within 300 ms" in str(caught.value)
     assert "The items are written" in str(caught.value)
+    assert caught.value.done == 2, "what the call gave is known all the same"
 
 
 @pytest.mark.parametrize(("local", "replicas"), [(0, 2), (1, 1), (0, 0)])

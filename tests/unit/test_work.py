@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from pyrq.core.codec import JsonCodec, TextCodec
 from pyrq.core.errors import InvalidItemError, NotEnoughSyncedSlavesError, OutcomeUnknown, RqError, ServerGoneError
+from pyrq.core.ops import CHUNK
 from pyrq.core.work import Work
 from tests.unit.helpers import BrokenCodec
 
@@ -27,6 +28,68 @@ def test_forward_chunks(size: int, sizes: list[int]) -> None:
         chunks = list(Work.forward(TEXT, items).chunks())
         assert [len(chunk) for chunk in chunks] == sizes
         assert [item for chunk in chunks for item in chunk] == numbers(0, size)
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "sizes"),
+    [
+        (0, 100, []),
+        (100, 100, [100]),
+        (101, 100, [100, 1]),
+        (3, 1, [1, 1, 1]),
+        (1001, 400, [400, 400, 201]),
+        (1500, CHUNK, [1000, 500]),
+    ],
+)
+def test_chunks_of_a_size(length: int, size: int, sizes: list[int]) -> None:
+    for items in (range(length), (number for number in range(length)), dict.fromkeys(range(length))):
+        chunks = list(Work.forward(TEXT, items, size).chunks())
+        assert [len(chunk) for chunk in chunks] == sizes
+        assert [item for chunk in chunks for item in chunk] == numbers(0, length)
+
+
+@pytest.mark.parametrize("length", [7, 2500])
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_list_is_checked_whole_whatever_the_size_of_its_chunks(length: int, size: int) -> None:
+    with pytest.raises(InvalidItemError, match=r"^item must not be None$"):
+        Work.forward(TEXT, [*range(length - 1), None], size)
+
+
+class Progress:
+    """A generator with a length, as a progress bar is: it gives its items once."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.numbers = iter(range(length))
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __contains__(self, item: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[int]:
+        return self.numbers
+
+
+@pytest.mark.parametrize("length", [999, 1000, 1001, 2500])
+def test_what_has_a_length_may_give_its_items_only_once(length: int) -> None:
+    work = Work.forward(TEXT, Progress(length))
+    assert [item for chunk in work.chunks() for item in chunk] == numbers(0, length)
+    error = fail(Work.forward(TEXT, Progress(length)), ServerGoneError(), 0)
+    assert error.remaining is None, "its length need not be true"
+
+
+def test_an_iterable_of_unknown_length_is_read_a_chunk_at_a_time() -> None:
+    source = iter(range(100))
+    chunks = Work.forward(TEXT, source, 7).chunks()
+    assert next(chunks) == numbers(0, 7)
+    assert next(source) == 7
+
+
+def test_what_is_known_of_small_chunks() -> None:
+    error = fail(Work.forward(TEXT, range(10), 3), OutcomeUnknown(), 2)
+    assert (error.done, error.unknown, error.remaining) == (6, 3, 1)
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 2500])
@@ -115,28 +178,35 @@ def fail(work: Work, error: RqError, at: int) -> RqError:
     raise AssertionError("no such chunk")
 
 
+def short() -> RqError:
+    """Gives the error of a chunk of 1,000 that is written, but not confirmed."""
+    error = NotEnoughSyncedSlavesError()
+    error.done = 1000
+    return error
+
+
 @pytest.mark.parametrize(
-    ("error", "done", "unknown", "remaining"),
+    ("kind", "done", "unknown", "remaining"),
     [
-        (ServerGoneError(), 1000, 0, 1500),
-        (OutcomeUnknown(), 1000, 1000, 500),
-        (NotEnoughSyncedSlavesError(), 2000, 0, 500),
+        (ServerGoneError, 1000, 0, 1500),
+        (OutcomeUnknown, 1000, 1000, 500),
+        (short, 2000, 0, 500),
     ],
 )
-def test_what_is_known_of_a_list(error: RqError, done: int, unknown: int, remaining: int) -> None:
-    fail(Work.forward(TEXT, range(2500)), error, 1)
+def test_what_is_known_of_a_list(kind: Callable[[], RqError], done: int, unknown: int, remaining: int) -> None:
+    error = fail(Work.forward(TEXT, range(2500)), kind(), 1)
     assert (error.done, error.unknown, error.remaining) == (done, unknown, remaining)
     # Backwards, the chunk of 500 goes first.
-    fail(Work.backward(TEXT, range(2500)), error, 1)
+    error = fail(Work.backward(TEXT, range(2500)), kind(), 1)
     assert (error.done, error.unknown, error.remaining) == (done - 500, unknown, remaining + 500)
 
 
 @pytest.mark.parametrize(
-    ("error", "done", "unknown"),
-    [(ServerGoneError(), 1000, 0), (OutcomeUnknown(), 1000, 1000), (NotEnoughSyncedSlavesError(), 2000, 0)],
+    ("kind", "done", "unknown"),
+    [(ServerGoneError, 1000, 0), (OutcomeUnknown, 1000, 1000), (short, 2000, 0)],
 )
-def test_what_is_known_of_an_iterator(error: RqError, done: int, unknown: int) -> None:
-    fail(Work.forward(TEXT, iter(range(2500))), error, 1)
+def test_what_is_known_of_an_iterator(kind: Callable[[], RqError], done: int, unknown: int) -> None:
+    error = fail(Work.forward(TEXT, iter(range(2500))), kind(), 1)
     assert (error.done, error.unknown, error.remaining) == (done, unknown, None)
 
 
@@ -152,3 +222,11 @@ def test_done_is_what_the_server_counted() -> None:
     error = ServerGoneError()
     work.failed(error, 500)
     assert error.done == 3
+
+
+@pytest.mark.parametrize(("counted", "done"), [(500, 1500), (400, 1400), (0, 1000)])
+def test_what_is_written_but_not_confirmed_counts_as_the_server_counted(counted: int, done: int) -> None:
+    error = NotEnoughSyncedSlavesError()
+    error.done = counted
+    fail(Work.forward(TEXT, range(1500)), error, 1)
+    assert (error.done, error.unknown, error.remaining) == (done, 0, 0)

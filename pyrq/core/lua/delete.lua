@@ -1,10 +1,12 @@
--- delete: copies of items that wait are removed, the newest first; `count` of each item given, or all (0).
+-- delete: copies of items that wait are removed, the newest first; `count` of each item given, or all (0). In a queue
+-- of unique items that is to be all.
 --
 -- KEYS session queue
 -- ARGV lane sequence ttl count item...
 -- REPLY {status, how many were removed}
 -- include lane
 -- include held
+-- include waiting_KIND
 
 local session, queue = unpack(KEYS)
 local lane, sequence, ttl, count = unpack(ARGV, 1, 4)
@@ -12,6 +14,8 @@ local FIRST = 5
 
 local known = recall(session, lane, sequence, ttl)
 if known then return known end
+
+read_waiting(queue)
 
 -- Finds the places of the items in one pass over the queue, whatever their number.
 local function find()
@@ -35,15 +39,13 @@ local function find()
   return places
 end
 
-local removed = 0
-if #ARGV - FIRST < FEW then
+local places = #ARGV - FIRST >= FEW and find()
+if places and #places > 0 then begin(session, ttl) end
+local left, removed = leave(unpack(ARGV, FIRST)), places and #places or 0
+if not places then
   for i = FIRST, #ARGV do removed = removed + redis.call('LREM', queue, count, ARGV[i]) end
-  if removed == 0 then return {NOTHING, 0} end
-else
-  local places = find()
-  removed = #places
-  if removed == 0 then return {NOTHING, 0} end
-  begin(session, ttl)
+elseif removed > 0 then
   remove_at(queue, places, session .. ' ' .. lane .. ' ' .. sequence)
 end
+if left + removed == 0 then return {NOTHING, 0} end
 return remember(session, lane, sequence, ttl, removed)

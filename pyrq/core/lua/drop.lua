@@ -16,7 +16,7 @@ if known then return known end
 
 redis.call('HLEN', consumers)
 local gone = silent(timeouts, prefix, timeout, server_time(now))
-if #gone == 0 then return {NOTHING, 0, 0} end
+if #gone == 0 and forget_void(timeouts, consumers, prefix) == 0 then return {NOTHING, 0, 0} end
 
 begin(session, ttl)
 local dropped = 0

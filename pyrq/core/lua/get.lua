@@ -8,6 +8,7 @@
 -- REPLY {status, {item, ...}} oldest first
 -- include lane
 -- include stamp
+-- include waiting_KIND
 
 local session, queue, processing, timeouts, consumers = unpack(KEYS)
 local lane, sequence, ttl, received, consumer, count, now = unpack(ARGV)
@@ -21,6 +22,7 @@ last = math.max(last, taker)
 if number < last then return {STALE} end
 
 redis.call('HLEN', timeouts)
+read_waiting(queue)
 local unseen, length = 0, redis.call('LLEN', processing)
 -- A record that is larger than the list is void: an older library swept the list.
 if taker ~= tonumber(received) and size <= length then unseen = size end
@@ -49,6 +51,7 @@ end
 begin(session, ttl)
 if size > 0 then
   redis.call('LPUSH', processing, unpack(waiting))
+  leave(unpack(waiting))
   redis.call('LTRIM', queue, 0, -size - 1)
 end
 redis.call('HSET', timeouts, processing, server_time(now))

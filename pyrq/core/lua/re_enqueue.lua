@@ -10,6 +10,7 @@
 -- include lane
 -- include stamp
 -- include silent
+-- include waiting_KIND
 
 local session, queue, timeouts, consumers = unpack(KEYS)
 local lane, sequence, ttl, timeout, prefix, now = unpack(ARGV)
@@ -18,14 +19,14 @@ local LIMIT = 1000
 local known = recall(session, lane, sequence, ttl)
 if known then return known end
 
-redis.call('LLEN', queue)
+read_waiting(queue)
 redis.call('HLEN', consumers)
-local moved, more, written = 0, 0, false
+local moved, back, more, written = 0, 0, 0, false
 
 -- Moves the newest items of a list of some length; says whether that was all of it.
 local function give_back(key, length)
   local items = redis.call('LRANGE', key, 0, LIMIT - 1)
-  redis.call('RPUSH', queue, unpack(items))
+  back = back + go_back(queue, items)
   redis.call('LTRIM', key, #items, -1)
   moved = moved + #items
   return #items == length
@@ -60,5 +61,6 @@ for _, consumer in ipairs(silent(timeouts, prefix, timeout, server_time(now))) d
   if not all or key ~= consumer.key then more = 1 break end
 end
 
-if not written then return {NOTHING, 0, 0} end
-return remember(session, lane, sequence, ttl, moved, more)
+local void = more == 0 and forget_void(timeouts, consumers, prefix) or 0
+if not written and void == 0 then return {NOTHING, 0, 0} end
+return remember(session, lane, sequence, ttl, back, more)

@@ -7,6 +7,7 @@
 -- REPLY {status, how many went back, how many are left to give back}
 -- include lane
 -- include held
+-- include waiting_KIND
 
 local session, queue, processing, timeouts, consumers = unpack(KEYS)
 local lane, sequence, ttl, received, kept, consumer = unpack(ARGV)
@@ -15,7 +16,7 @@ local LIMIT = 1000
 local known = recall(session, lane, sequence, ttl)
 if known then return known end
 
-redis.call('LLEN', queue)
+read_waiting(queue)
 redis.call('HLEN', timeouts)
 local hidden, unseen, confirmed = out_of_reach(processing, consumers, consumer, received, kept)
 local length = redis.call('LLEN', processing)
@@ -28,8 +29,8 @@ if size == 0 then
 end
 
 begin(session, ttl)
-redis.call('RPUSH', queue, unpack(redis.call('LRANGE', processing, 0, size - 1)))
+local back = go_back(queue, redis.call('LRANGE', processing, 0, size - 1))
 redis.call('LTRIM', processing, size, -1)
 -- No get takes more than the limit, so an unseen batch has gone back whole, and its record with it.
 tidy(processing, timeouts, consumers, consumer, confirmed or unseen > 0)
-return remember(session, lane, sequence, ttl, size, hidden - size)
+return remember(session, lane, sequence, ttl, back, hidden - size)

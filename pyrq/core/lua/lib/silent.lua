@@ -33,6 +33,20 @@ local function silent(timeouts, prefix, timeout, now)
   return found
 end
 
+-- Removes the records of consumers that hold nothing and have no stamp: an older library swept them, and knows of no
+-- record. Gives how many.
+local function forget_void(timeouts, consumers, prefix)
+  local fields, void = redis.call('HGETALL', consumers), 0
+  for i = 1, #fields, 2 do
+    local key = prefix .. fields[i]
+    if string.find(fields[i + 1], '^%d+ %d+$') and not redis.call('HGET', timeouts, key)
+      and redis.call('EXISTS', key) == 0 then
+      void = void + redis.call('HDEL', consumers, fields[i])
+    end
+  end
+  return void
+end
+
 -- Forgets a consumer: its stamp and its record go together.
 local function forget(timeouts, consumers, prefix, key)
   redis.call('HDEL', timeouts, key)

@@ -1,0 +1,3 @@
+-- A plain queue needs no more.
+
+local more_trials = {}

@@ -1,0 +1,19 @@
+-- pool_remove: items that are handed out leave the pool.
+--
+-- KEYS session queue
+-- ARGV lane sequence ttl item...
+-- REPLY {status, how many were handed out}
+-- include lane
+-- include leases
+
+local session, pool = unpack(KEYS)
+local lane, sequence, ttl = unpack(ARGV, 1, 3)
+local FIRST = 4
+
+local known = recall(session, lane, sequence, ttl)
+if known then return known end
+
+local items = handed_out(pool, FIRST)
+if #items == 0 then return {NOTHING, 0} end
+redis.call('ZREM', pool, unpack(items))
+return remember(session, lane, sequence, ttl, #items)

@@ -1,0 +1,30 @@
+-- repair: the set of what waits is made anew from the list.
+--
+-- KEYS session queue unique repair
+-- ARGV lane sequence ttl
+-- REPLY {status, how many members the set gained and lost}
+-- include lane
+
+local session, queue, unique, repair = unpack(KEYS)
+local lane, sequence, ttl = unpack(ARGV)
+local WINDOW = 1000
+
+local known = recall(session, lane, sequence, ttl)
+if known then return known end
+
+local length, before = redis.call('LLEN', queue), redis.call('SCARD', unique)
+begin(session, ttl)
+redis.call('UNLINK', repair)
+for start = 0, length - 1, WINDOW do
+  redis.call('SADD', repair, unpack(redis.call('LRANGE', queue, start, start + WINDOW - 1)))
+end
+local after = redis.call('SCARD', repair)
+local lost = redis.call('SDIFFSTORE', unique, unique, repair)
+local gained = after - (before - lost)
+if after > 0 then
+  redis.call('RENAME', repair, unique)
+else
+  redis.call('UNLINK', unique)
+end
+if lost + gained == 0 then return {NOTHING, 0} end
+return remember(session, lane, sequence, ttl, lost + gained)

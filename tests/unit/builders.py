@@ -1,0 +1,123 @@
+"""The builders of all operations as values: what the tests of `ops`, `pool_ops` and the scripts share.
+
+A builder is called with a sample for each of its parameters. What must then lie in each slot that its script's header
+names is known by the slot's name alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from pyrq.core import ops, pool_ops
+from pyrq.core.call import Call
+from pyrq.core.keys import Keys, Kind
+from pyrq.core.session import Held, Identity
+from tests.unit.helpers import HELD, ME
+
+QUEUES = (Kind.PLAIN, Kind.UNIQUE)
+LASTS = [Identity(b"3", 4, 120), Identity(b"get", 9, 120)]
+ITEMS = [b"x", b"y", b"x"]
+
+# For each parameter that a builder may have, a value and another one. A new parameter must be named here.
+PARAMETERS: dict[str, tuple[Any, Any]] = {
+    "identity": (ME, Identity(b"8", 1, 200)),
+    "held": (HELD, Held(4, 2)),
+    "items": (ITEMS, [b"y", b"x"]),
+    "item": (b"x", b"y"),
+    "count": (12, 13),
+    "timeout": (7200.0, None),
+    "reason": ("why", "how"),
+    "now": ("1700000000.25", ""),
+    "lasts": (LASTS, LASTS[:1]),
+    "call": (
+        ops.add(Keys.of("orders", "me-1"), ME, [b"x"]),
+        ops.add(Keys.of("orders", "me-1"), LASTS[0], [b"x"]),
+    ),
+    "ack_ttl": (600, 601),
+    "ack_valid_for": (129600, 0),
+    "due": (b"1700000000", b""),
+}
+
+# What must lie in each named slot of ARGV.
+SLOTS: dict[str, list[bytes]] = {
+    "lane": [b"7"],
+    "sequence": [b"5"],
+    "ttl": [b"120"],
+    "received": [b"3"],
+    "kept": [b"2"],
+    "consumer": [b"me-1"],
+    "count": [b"12"],
+    "now": [b"1700000000.25"],
+    "timeout": [b"7200.0"],
+    "prefix": [b"orders-processing-"],
+    "facts": [json.dumps({"consumer": "me-1", "deliveries": 1, "reason": "why"}).encode()],
+    "item": [b"x"],
+    "item...": ITEMS,
+    "lane_and_sequence...": [b"3", b"4", b"get", b"9"],
+    "ack_ttl": [b"600"],
+    "ack_valid_for": [b"129600"],
+    "due": [b"1700000000"],
+}
+
+
+def keys_of(kind: Kind) -> Keys:
+    """Gives the keys of a sample queue or pool."""
+    return Keys.of("orders", "me-1", kind)
+
+
+def key_in(slot: str) -> bytes:
+    """Gives what must lie in a named slot of KEYS."""
+    return b"orders/probe/me-1" if slot == "probe" else getattr(keys_of(Kind.PLAIN), slot)
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A builder, with keys of a kind."""
+
+    module: ModuleType
+    name: str
+    kind: Kind
+
+    def __str__(self) -> str:
+        return f"{self.kind.name.lower()}-{self.name}"
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of its parameters, in order."""
+        return list(inspect.signature(getattr(self.module, self.name)).parameters)
+
+    def __call__(self, **other: Any) -> Call[Any]:
+        """Builds a Call, with other values than the samples for some parameters."""
+        samples = {"keys": keys_of(self.kind), **{name: sample for name, (sample, _) in PARAMETERS.items()}, **other}
+        call: Call[Any] = getattr(self.module, self.name)(**{name: samples[name] for name in self.parameters})
+        return call
+
+    def others(self) -> dict[str, Any]:
+        """Gives for each parameter another value than the sample."""
+        samples = {
+            "keys": Keys.of("other", "me-2", self.kind),
+            **{name: other for name, (_, other) in PARAMETERS.items()},
+        }
+        return {name: samples[name] for name in self.parameters}
+
+
+def functions_of(module: ModuleType) -> set[str]:
+    """Gives the names of the public functions that a module defines."""
+    found = {name: value for name, value in vars(module).items() if inspect.isfunction(value)}
+    return {name for name, value in found.items() if value.__module__ == module.__name__ and name[0] != "_"}
+
+
+def builders(module: ModuleType, *kinds: Kind) -> list[Builder]:
+    """Gives the builders of a module, with keys of each kind that has use for them."""
+    names = [name for name in module.__all__ if callable(getattr(module, name))]
+    return [Builder(module, name, kind) for kind in kinds for name in names if (name, kind) != ("repair", Kind.PLAIN)]
+
+
+QUEUE_BUILDERS = builders(ops, *QUEUES)
+POOL_BUILDERS = builders(pool_ops, Kind.POOL)
+ANY_BUILDERS = [Builder(ops, name, Kind.POOL) for name in ("burn", "confirm", "forget")]
+"""What the runner does for a pool as for a queue."""
