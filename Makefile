@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: all demo test lint types contract unit integration bench clean
+.PHONY: all demo test lint types contract unit integration test-interop bench clean
 
 all: $(VENV)/.ready
 
@@ -41,8 +41,11 @@ unit: all
 integration: all
 	$(BIN)/python -m pytest tests/integration
 
+test-interop: all
+	$(BIN)/python -m pytest tests/interop
+
 bench: all
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .tox .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) .venv-interop .tox .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist

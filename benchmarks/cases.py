@@ -1,15 +1,17 @@
-"""What is measured: adding, taking with acknowledging, and acknowledging in any order."""
+"""What is measured: adding, taking with acknowledging, and acknowledging in any order; in queues and in a pool."""
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from benchmarks.contest import Case, seconds
-from benchmarks.older import OlderQueue
-from pyrq import Queue
+from benchmarks.older import OlderPool, OlderQueue, OlderUniqueQueue
+from pyrq import Pool, Queue, UniqueQueue
 
 __all__ = ["Arena"]
 
@@ -20,25 +22,48 @@ _BATCHES = {1_000: 1, 100: 10, 1: 100}
 _CHUNK = 1_000
 _IN_FLIGHT = 10_000
 _ACKED = 2_000
+_LENT = 500
 _SIZE = 100
 _OLDER, _BARE = "older way", "bare LPUSH"
 
 
-class _Side(Protocol):
-    """What both queues can do."""
+class _Lender(Protocol):
+    """What queues and pools can do."""
 
     @property
     def name(self) -> str: ...
 
-    def add_items(self, items: list[str]) -> int: ...
-
     def get_items(self, count: int) -> list[str]: ...
-
-    def ack_item(self, item: str) -> bool: ...
 
     def ack_items(self, items: list[str]) -> int: ...
 
+    def close(self) -> None: ...
+
+
+class _Side(_Lender, Protocol):
+    """What queues can do."""
+
+    def add_items(self, items: list[str]) -> int: ...
+
+    def ack_item(self, item: str) -> bool: ...
+
     def drop_all_items(self) -> int: ...
+
+
+_S = TypeVar("_S", bound=_Lender)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rivals(Generic[_S]):
+    """This library's way and the older one's."""
+
+    ours: _S
+    theirs: _S
+
+    def meet(
+        self, name: str, sample: Callable[[_S], float], target: float | None = None, *, heavy: bool = False
+    ) -> Case:
+        return Case(name, _OLDER, partial(sample, self.ours), partial(sample, self.theirs), target, heavy)
 
 
 class Arena:
@@ -54,38 +79,45 @@ class Arena:
         self._client = client
         self._random = random.Random(seed)
         self._items = [f"{number:06d} {self._random.randbytes(_SIZE).hex()}"[:_SIZE] for number in range(_IN_FLIGHT)]
-        self._ours = Queue(f"pyrq-bench-{seed}-ours", client)
-        self._theirs = OlderQueue(f"pyrq-bench-{seed}-theirs", client)
-        self._bare = f"pyrq-bench-{seed}-bare"
+        name = f"pyrq-bench-{seed}"
+        self._bare = f"{name}-bare"
+        self._queues: _Rivals[_Side] = _Rivals(Queue(f"{name}-ours", client), OlderQueue(f"{name}-theirs", client))
+        self._uniques: _Rivals[_Side] = _Rivals(
+            UniqueQueue(f"{name}-ours-of-uniques", client), OlderUniqueQueue(f"{name}-theirs-of-unique", client)
+        )
+        self._pools: _Rivals[_Lender] = _Rivals(
+            Pool(f"{name}-our-pool", client), OlderPool(f"{name}-their-pool", client)
+        )
 
     def cases(self) -> Iterator[Case]:
         """Gives the cases, in the order of the table."""
         for batch, target in ((1_000, 5.0), (100, 3.0), (1, None)):
-            yield self._case(f"get + ack, batch {batch:,}", partial(self._work_off, batch=batch), target)
-        yield self._case(f"add_items of {_CHUNK:,}", self._add, 1.2)
-        yield Case(f"add_items of {_CHUNK:,}", _BARE, partial(self._add, self._ours), self._push, 0.6)
+            yield self._queues.meet(f"get + ack, batch {batch:,}", partial(self._work_off, batch=batch), target)
+        yield self._queues.meet(f"add_items of {_CHUNK:,}", self._add, 1.2)
+        yield Case(f"add_items of {_CHUNK:,}", _BARE, partial(self._add, self._queues.ours), self._push, 0.6)
+        yield self._uniques.meet("UniqueQueue get + ack, batch 1,000", partial(self._work_off, batch=1_000), 5.0)
+        yield self._uniques.meet(f"UniqueQueue add_items of {_CHUNK:,}", self._add, 5.0)
+        yield self._pools.meet(f"Pool ack_items of {_LENT:,}", self._return, 30.0)
         yield from self._in_flight(f"ack {_ACKED:,} of {_IN_FLIGHT:,} held")
 
     def _in_flight(self, name: str) -> Iterator[Case]:
         for shuffled, order in ((False, "in order"), (True, "random order")):
-            yield self._case(f"{name}, {order}", partial(self._acknowledge, shuffled=shuffled), heavy=True)
+            yield self._queues.meet(f"{name}, {order}", partial(self._acknowledge, shuffled=shuffled), heavy=True)
         yield Case(
             f"{name}, random order",
             "ours in order",
-            partial(self._acknowledge, self._ours, shuffled=True),
-            partial(self._acknowledge, self._ours, shuffled=False),
+            partial(self._acknowledge, self._queues.ours, shuffled=True),
+            partial(self._acknowledge, self._queues.ours, shuffled=False),
             heavy=True,
         )
-
-    def _case(
-        self, name: str, sample: Callable[[_Side], float], target: float | None = None, *, heavy: bool = False
-    ) -> Case:
-        return Case(name, _OLDER, partial(sample, self._ours), partial(sample, self._theirs), target, heavy)
 
     def _work_off(self, side: _Side, batch: int) -> float:
         """Takes and acknowledges batch after batch."""
         batches = _BATCHES[batch]
-        self._client.lpush(side.name, *self._items[: batch * batches])
+        waiting = self._items[: batch * batches]
+        self._client.lpush(side.name, *waiting)
+        if side in (self._uniques.ours, self._uniques.theirs):
+            self._client.sadd(_set_of(side), *waiting)
 
         def work() -> None:
             for _ in range(batches):
@@ -102,7 +134,7 @@ class Arena:
         try:
             return _per_item(work, _CHUNK)
         finally:
-            self._client.delete(side.name)
+            self._client.delete(side.name, _set_of(side))
 
     def _push(self) -> float:
         def work() -> None:
@@ -130,12 +162,34 @@ class Arena:
         finally:
             side.drop_all_items()
 
+    def _return(self, pool: _Lender) -> float:
+        """Acknowledges what was handed out."""
+        self._client.zadd(pool.name, dict.fromkeys(self._items[:_LENT], int(time.time()) - 1))
+        items = pool.get_items(_LENT)
+
+        def work() -> None:
+            _must_be(_LENT, pool.ack_items(items))
+
+        try:
+            return _per_item(work, _LENT)
+        finally:
+            self._client.delete(pool.name)
+
     def close(self) -> None:
         """Leaves nothing behind on the server."""
-        self._ours.drop_all_items()
-        self._client.delete(self._ours.name, self._bare)
-        self._ours.close()
-        self._theirs.close()
+        for queues in (self._queues, self._uniques):
+            queues.ours.drop_all_items()
+            self._client.delete(queues.ours.name, _set_of(queues.ours))
+            queues.ours.close()
+            queues.theirs.close()
+        self._client.delete(self._bare, self._pools.ours.name)
+        for pool in (self._pools.ours, self._pools.theirs):
+            pool.close()
+
+
+def _set_of(side: _Side) -> str:
+    """Gives the key of the set of what waits, where there is one."""
+    return f"{side.name}-unique"
 
 
 def _per_item(work: Callable[[], None], items: int) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.proxy import SCRIPTS, Proxy
+from tests.proxy import ALL, Proxy
 from tests.servers import Binary, Server, World, binaries, leftovers, redis_client, running, wait_until
 
 __all__ = ["leftovers", "wait_until"]
@@ -110,7 +110,7 @@ def start_server(server_binary: Binary) -> Iterator[Callable[..., Server]]:
 def proxy(server: Server, client: Any) -> Iterator[Proxy]:
     """A proxy before the server, that loses requests and replies on command; the server knows all scripts."""
     pipeline = client.pipeline(transaction=False)
-    for script in SCRIPTS.values():
+    for script in ALL:
         pipeline.execute_command("SCRIPT", "LOAD", script.source)
     pipeline.execute()
     proxy = Proxy(server.path)

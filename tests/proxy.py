@@ -15,7 +15,7 @@ from typing import Any
 from pyrq.core import ops, pool_ops
 from pyrq.core.script import Script
 
-__all__ = ["SCRIPTS", "Proxy"]
+__all__ = ["ALL", "SCRIPTS", "Proxy"]
 
 _CHUNK = 1 << 20
 
@@ -27,8 +27,7 @@ ALL = [
     if isinstance(script, Script)
 ]
 SCRIPTS = {script.name: script for script in ALL}
-"""By name; of those that differ by the kind of queue, the plain one."""
-"""The scripts by name, as the library sends them."""
+"""The scripts by name, as the library sends them; of those that differ by the kind of queue, the plain one."""
 
 
 class Proxy:

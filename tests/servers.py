@@ -283,19 +283,23 @@ class World:
         self._opened.callback(lambda: self.wait_for(client_aio.aclose()))
         return client_aio
 
-    def queue(self, name: str, target: Any = None, **options: Any) -> pyrq.Queue[Any]:
-        """Makes a queue; aio ones are driven as if they were sync. It is closed at the end."""
+    def make(self, kind: str, *args: Any, **options: Any) -> Any:
+        """Makes an object of a class (`"UniqueQueue"`), driven as if it were sync. It is closed at the end."""
         made: Any
         if self.is_aio:
 
             async def make() -> Any:
-                return pyrq.aio.Queue(name, target, **options)
+                return getattr(pyrq.aio, kind)(*args, **options)
 
             made = Driven(self, self.wait_for(make()))
         else:
-            made = pyrq.Queue(name, target, **options)
+            made = getattr(pyrq, kind)(*args, **options)
         self._opened.callback(_close, made)
-        return cast("pyrq.Queue[Any]", made)
+        return made
+
+    def queue(self, name: str, target: Any = None, **options: Any) -> pyrq.Queue[Any]:
+        """Makes a queue."""
+        return cast("pyrq.Queue[Any]", self.make("Queue", name, target, **options))
 
     def confirm(self, error: pyrq.NotEnoughSyncedSlavesError) -> None:
         """Asks an error again, in this world's way."""

@@ -100,7 +100,7 @@ class Pool(Facade[T]):
             redis: a redis-py asyncio client (Sentinel-managed too) or its connection pool, a URL (`redis:// rediss://
                 unix:// valkey:// redis+sentinel:// embedded:///dir memory://name`), or a backend. None is the URL in
                 the environment variable PYRQ_URL, else `redis://localhost:6379/0`.
-            chunk_size: how many items go in one round trip, from 1; more than 1,000 count as 1,000.
+            chunk_size: how many items are handed out in one round trip, from 1; more than 1,000 count as 1,000.
             ack_ttl: for how many seconds an item that is handed out is hidden; whole ones, from 0.
             ack_valid_for: in how many seconds an item that is acknowledged is due again; whole ones, from 0.
             codec: between values and bytes: `JsonCodec()`, `BytesCodec()`, or one of your own. None for text. Items are
@@ -157,8 +157,8 @@ class Pool(Facade[T]):
     async def add_items(self, items: Iterable[Any]) -> int:
         """Makes items due now, whatever they were before: one that is handed out can't be acknowledged any more.
 
-        They go out in chunks, each taken in whole or not at all. After an error, its attributes `added`, `unknown` and
-        `remaining` say how many were added, sent without an answer, and not tried.
+        They go out in chunks of 1,000, each taken in whole or not at all. After an error, its attributes `added`,
+        `unknown` and `remaining` say how many were added, sent without an answer, and not tried.
 
         Args:
             items: any iterable, also one larger than the memory: it is read as it is sent. None of them may be None. A
@@ -173,7 +173,7 @@ class Pool(Facade[T]):
                 or a mapping.
             ServerFullError: the server's memory is full.
         """
-        work = Work.forward(self._codec, items, self._setup.chunk_size)
+        work = Work.forward(self._codec, items)
         return await self._run.change_all(
             work, lambda chunk: lambda keys, identity, _: pool_ops.add(keys, identity, chunk)
         )
@@ -255,7 +255,7 @@ class Pool(Facade[T]):
             TypeError: not an iterable of items.
             InvalidItemError: None, or a value that the codec refuses.
         """
-        work = Work.forward(self._codec, items, self._setup.chunk_size)
+        work = Work.forward(self._codec, items)
         seconds = self._setup.ack_valid_for
         return await self._run.change_all(
             work, lambda chunk: lambda keys, identity, _: pool_ops.ack(keys, identity, chunk, seconds)
@@ -290,7 +290,7 @@ class Pool(Facade[T]):
             TypeError: not an iterable of items.
             InvalidItemError: None, or a value that the codec refuses.
         """
-        work = Work.forward(self._codec, items, self._setup.chunk_size)
+        work = Work.forward(self._codec, items)
         return await self._run.change_all(
             work, lambda chunk: lambda keys, identity, _: pool_ops.remove(keys, identity, chunk)
         )
@@ -322,7 +322,7 @@ class Pool(Facade[T]):
             TypeError: not an iterable of items.
             InvalidItemError: None, or a value that the codec refuses.
         """
-        work = Work.forward(self._codec, items, self._setup.chunk_size)
+        work = Work.forward(self._codec, items)
         return await self._run.change_all(
             work, lambda chunk: lambda keys, identity, _: pool_ops.delete(keys, identity, chunk)
         )

@@ -88,7 +88,7 @@ class PoolSetup(Setup[T]):
     """The options of a pool, checked.
 
     Attributes:
-        chunk_size: how many items a call handles at the most.
+        chunk_size: how many items a call hands out at the most.
         ack_ttl: for how many seconds an item that is handed out is hidden.
         ack_valid_for: in how many seconds an item that is acknowledged is due again.
     """

@@ -39,14 +39,13 @@ class Work:
         self._sent = 0
 
     @classmethod
-    def forward(cls, codec: Codec[T], items: Iterable[T], size: int = CHUNK) -> Work:
+    def forward(cls, codec: Codec[T], items: Iterable[T]) -> Work:
         """Takes items from the first to the last.
 
         Args:
             codec: how to encode them.
             items: any iterable; read as it is sent, so that it may be larger than the memory. A sequence, set or
                 mapping is checked whole before anything is sent; anything else might give its items only once.
-            size: how many to send at a time, at most CHUNK.
 
         Raises:
             TypeError: not an iterable of items; a single text is refused, since its letters are hardly meant.
@@ -55,9 +54,9 @@ class Work:
         _check_items(items)
         length = len(items) if isinstance(items, _REPEATABLE) else None
         if length is not None and length > CHUNK:
-            for chunk in _cut(items, size):
+            for chunk in _cut(items):
                 encode_all(codec, chunk)
-        chunks: Iterator[list[bytes]] = (encode_all(codec, chunk) for chunk in _cut(items, size))
+        chunks: Iterator[list[bytes]] = (encode_all(codec, chunk) for chunk in _cut(items))
         if length is not None and length <= CHUNK:
             chunks = iter(list(chunks))
         return cls(chunks, length)
@@ -75,7 +74,7 @@ class Work:
             InvalidItemError: an item can't be stored.
         """
         _check_items(items)
-        encoded = [encode_all(codec, chunk) for chunk in _cut(items, CHUNK)]
+        encoded = [encode_all(codec, chunk) for chunk in _cut(items)]
         return cls(reversed(encoded), sum(map(len, encoded)))
 
     def chunks(self) -> Iterator[list[bytes]]:
@@ -113,7 +112,7 @@ def _check_items(items: object) -> None:
         raise TypeError(f"items must be an iterable of items, such as a list, not {type(items).__name__}")
 
 
-def _cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def _cut(items: Iterable[T]) -> Iterator[list[T]]:
     source = iter(items)
-    while chunk := list(islice(source, size)):
+    while chunk := list(islice(source, CHUNK)):
         yield chunk

@@ -6,7 +6,6 @@ import pytest
 
 from pyrq.core.codec import JsonCodec, TextCodec
 from pyrq.core.errors import InvalidItemError, NotEnoughSyncedSlavesError, OutcomeUnknown, RqError, ServerGoneError
-from pyrq.core.ops import CHUNK
 from pyrq.core.work import Work
 from tests.unit.helpers import BrokenCodec
 
@@ -30,29 +29,10 @@ def test_forward_chunks(size: int, sizes: list[int]) -> None:
         assert [item for chunk in chunks for item in chunk] == numbers(0, size)
 
 
-@pytest.mark.parametrize(
-    ("length", "size", "sizes"),
-    [
-        (0, 100, []),
-        (100, 100, [100]),
-        (101, 100, [100, 1]),
-        (3, 1, [1, 1, 1]),
-        (1001, 400, [400, 400, 201]),
-        (1500, CHUNK, [1000, 500]),
-    ],
-)
-def test_chunks_of_a_size(length: int, size: int, sizes: list[int]) -> None:
-    for items in (range(length), (number for number in range(length)), dict.fromkeys(range(length))):
-        chunks = list(Work.forward(TEXT, items, size).chunks())
-        assert [len(chunk) for chunk in chunks] == sizes
-        assert [item for chunk in chunks for item in chunk] == numbers(0, length)
-
-
 @pytest.mark.parametrize("length", [7, 2500])
-@pytest.mark.parametrize("size", [1, 3, 1000])
-def test_a_list_is_checked_whole_whatever_the_size_of_its_chunks(length: int, size: int) -> None:
+def test_a_list_is_checked_whole(length: int) -> None:
     with pytest.raises(InvalidItemError, match=r"^item must not be None$"):
-        Work.forward(TEXT, [*range(length - 1), None], size)
+        Work.forward(TEXT, [*range(length - 1), None])
 
 
 class Progress:
@@ -78,18 +58,6 @@ def test_what_has_a_length_may_give_its_items_only_once(length: int) -> None:
     assert [item for chunk in work.chunks() for item in chunk] == numbers(0, length)
     error = fail(Work.forward(TEXT, Progress(length)), ServerGoneError(), 0)
     assert error.remaining is None, "its length need not be true"
-
-
-def test_an_iterable_of_unknown_length_is_read_a_chunk_at_a_time() -> None:
-    source = iter(range(100))
-    chunks = Work.forward(TEXT, source, 7).chunks()
-    assert next(chunks) == numbers(0, 7)
-    assert next(source) == 7
-
-
-def test_what_is_known_of_small_chunks() -> None:
-    error = fail(Work.forward(TEXT, range(10), 3), OutcomeUnknown(), 2)
-    assert (error.done, error.unknown, error.remaining) == (6, 3, 1)
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 2500])

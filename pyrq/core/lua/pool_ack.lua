@@ -14,8 +14,15 @@ local FIRST = 6
 local known = recall(session, lane, sequence, ttl)
 if known then return known end
 
-local items = handed_out(pool, FIRST)
-if #items == 0 then return {NOTHING, 0} end
+local scores, due = redis.call('ZMSCORE', pool, unpack(ARGV, FIRST)), seconds_from(server_time(now), ack_valid_for)
+local scheduled, size = {}, 0
+for i = 1, #scores do
+  if is_marked(scores[i]) then
+    scheduled[size + 1], scheduled[size + 2] = due, ARGV[FIRST - 1 + i]
+    size = size + 2
+  end
+end
+if size == 0 then return {NOTHING, 0} end
 begin(session, ttl)
-schedule(pool, items, seconds_from(server_time(now), ack_valid_for))
-return remember(session, lane, sequence, ttl, #items)
+-- A whole score is never what a marked one was: each item counts as changed, once.
+return remember(session, lane, sequence, ttl, redis.call('ZADD', pool, 'CH', unpack(scheduled)))

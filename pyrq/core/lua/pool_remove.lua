@@ -13,7 +13,9 @@ local FIRST = 4
 local known = recall(session, lane, sequence, ttl)
 if known then return known end
 
-local items = handed_out(pool, FIRST)
+local scores, items = redis.call('ZMSCORE', pool, unpack(ARGV, FIRST)), {}
+for i = 1, #scores do
+  if is_marked(scores[i]) then items[#items + 1] = ARGV[FIRST - 1 + i] end
+end
 if #items == 0 then return {NOTHING, 0} end
-redis.call('ZREM', pool, unpack(items))
-return remember(session, lane, sequence, ttl, #items)
+return remember(session, lane, sequence, ttl, redis.call('ZREM', pool, unpack(items)))

@@ -8,17 +8,9 @@ local function seconds_from(now, seconds)
   return string.format('%.0f', math.floor(tonumber(now)) + tonumber(seconds))
 end
 
--- Gives those of the batch (of ARGV, from `first`) that are handed out, each once.
-local function handed_out(pool, first)
-  local scores, found, seen = redis.call('ZMSCORE', pool, unpack(ARGV, first)), {}, {}
-  for i = 1, #scores do
-    local item, score = ARGV[first + i - 1], tonumber(scores[i])
-    if score and score % 1 > 0.01 and not seen[item] then
-      seen[item] = true
-      found[#found + 1] = item
-    end
-  end
-  return found
+-- Says whether a score, as the server gave it, is that of an item that is handed out.
+local function is_marked(score)
+  return score and score % 1 > 0.01
 end
 
 -- Sets the score of some items.
