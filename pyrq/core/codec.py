@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pyrq.core.errors import InvalidItemError
 
@@ -14,6 +14,7 @@ __all__ = ["BytesCodec", "Codec", "Decoded", "JsonCodec", "TextCodec", "decode_a
 T = TypeVar("T")
 
 _BYTES = (bytes, bytearray, memoryview)
+_ERRORS = "surrogateescape"
 
 
 class Codec(Protocol[T]):
@@ -41,14 +42,14 @@ class TextCodec:
     def encode(self, value: object, /) -> bytes:
         """Gives the bytes of a value: bytes as they are, everything else as text."""
         if type(value) is str:  # by far the most; a subclass may have a __str__ of its own
-            return value.encode("utf-8", "surrogateescape")
+            return value.encode("utf-8", _ERRORS)
         if isinstance(value, _BYTES):
             return bytes(value)
-        return str(value).encode("utf-8", "surrogateescape")
+        return str(value).encode("utf-8", _ERRORS)
 
     def decode(self, data: bytes, /) -> str:
         """Gives the text of the bytes; never fails."""
-        return data.decode("utf-8", "surrogateescape")
+        return data.decode("utf-8", _ERRORS)
 
 
 class BytesCodec:
@@ -102,6 +103,10 @@ def encode(codec: Codec[T], item: T) -> bytes:
     return data
 
 
+def _is_default(codec: object) -> bool:
+    return type(codec) is TextCodec  # a subclass may do as it likes
+
+
 def encode_all(codec: Codec[T], items: Sequence[T]) -> list[bytes]:
     """Encodes a chunk of items: all at once, and one by one only to find the one that fails.
 
@@ -116,6 +121,9 @@ def encode_all(codec: Codec[T], items: Sequence[T]) -> list[bytes]:
         InvalidItemError: None, or a value that the codec refuses; without the value in the text.
     """
     try:
+        if _is_default(codec) and set(map(type, items)) == {str}:
+            # Most batches are this. To ask the codec for each item takes three times as long (measured).
+            return [item.encode("utf-8", _ERRORS) for item in cast(Sequence[str], items)]
         data = [codec.encode(item) for item in items if item is not None]
     except Exception:  # noqa: BLE001 - told below, without the item
         data = []
@@ -149,6 +157,8 @@ def decode_all(codec: Codec[T], items: Iterable[bytes]) -> Decoded[T]:
     Returns:
         The values, and what could not be decoded.
     """
+    if _is_default(codec):
+        return Decoded(cast(list[T], [item.decode("utf-8", _ERRORS) for item in items]))  # never fails
     decode = codec.decode
     result: Decoded[T] = Decoded()
     for item in items:
