@@ -6,88 +6,18 @@ arrives only after its caller gave up, or arrives once more later. The model say
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-import redis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from pyrq import Queue, aio
-from pyrq.backends import AsyncBackend, Backend, connect, connect_async
 from pyrq.core.call import Call
-from pyrq.core.errors import OutcomeUnknown
-from pyrq.core.options import Durability
+from tests.lossy import CALLERS, FAULTS, Fault, LossyMachine
 
-FAULTS = st.sampled_from(["none", "none", "none", "resend", "abandon", "late"])
-ITEMS = st.lists(st.sampled_from("aabc"), min_size=1, max_size=12)
-CONSUMERS = st.integers(0, 2)
-
-
-@dataclass
-class Fault:
-    """What happens to the next run."""
-
-    kind: str = "none"
-    hit: bool = False
-    late: list[Call[Any]] = field(default_factory=list)
-
-    def strike(self, calls: Sequence[Call[Any]]) -> int:
-        """Says how often the calls run now, and keeps those that will run late."""
-        self.hit = self.kind != "none"
-        if self.kind in ("resend", "late"):
-            self.late.extend(calls)
-        return {"none": 1, "resend": 2, "abandon": 1, "late": 0}[self.kind]
-
-    def answer(self, results: list[list[Any]]) -> list[Any]:
-        """Gives what the caller hears of so many runs."""
-        if self.kind in ("abandon", "late"):
-            raise OutcomeUnknown
-        assert all(again == results[0] for again in results), "a call that is sent again is answered as before"
-        return results[-1]
-
-
-class Lossy:
-    """Loses requests and replies on order."""
-
-    def __init__(self, inner: Backend | AsyncBackend) -> None:
-        self.fault = Fault()
-        self.deadline, self.reply_timeout, self.doubts = inner.deadline, inner.reply_timeout, 0
-
-    def take_fault(self) -> Fault:
-        fault, self.fault = self.fault, Fault()
-        self.doubts += fault.kind != "none"
-        return fault
-
-
-class LossyBackend(Lossy):
-    def __init__(self, inner: Backend) -> None:
-        super().__init__(inner)
-        self.inner = inner
-
-    def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
-        fault = self.take_fault()
-        return fault.answer([self.inner.run(calls, durability) for _ in range(fault.strike(calls))])
-
-    def close(self) -> None:
-        self.inner.close()
-
-
-class AsyncLossyBackend(Lossy):
-    def __init__(self, inner: AsyncBackend) -> None:
-        super().__init__(inner)
-        self.inner = inner
-
-    async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
-        fault = self.take_fault()
-        return fault.answer([await self.inner.run(calls, durability) for _ in range(fault.strike(calls))])
-
-    async def close(self) -> None:
-        await self.inner.close()
+ITEMS = st.runner().flatmap(lambda machine: st.lists(st.sampled_from(machine.letters), min_size=1, max_size=12))
 
 
 @dataclass
@@ -146,10 +76,11 @@ class Late:
     did: bool = False
 
 
-class QueueMachine(RuleBasedStateMachine):
+class QueueMachine(LossyMachine):
     """Three consumers, two of them in the sync world and one in asyncio, on one queue."""
 
-    url = "memory://machine"
+    classes: tuple[Callable[..., Any], Callable[..., Any]] = (Queue, aio.Queue)
+    letters = "aabc"
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,31 +88,6 @@ class QueueMachine(RuleBasedStateMachine):
         self.who = [Consumer() for _ in range(3)]
         self.contacts: list[int] = []
         self.late: list[Late] = []
-        self.loop = asyncio.Runner()
-
-    @initialize()
-    def start(self) -> None:
-        self.name = f"machine-{uuid.uuid4().hex}"
-        self.look = raw_client(self.url)
-        self.backends: list[LossyBackend | AsyncLossyBackend] = [
-            LossyBackend(connect(self.url)),
-            LossyBackend(connect(self.url)),
-            AsyncLossyBackend(self.loop.run(self._connect_async())),
-        ]
-        self.queues: list[Any] = [
-            Queue(self.name, self.backends[0]),
-            Queue(self.name, self.backends[1]),
-            aio.Queue(self.name, self.backends[2]),
-        ]
-        for who in range(3):
-            assert self.call(who, "get_count") == 0
-
-    async def _connect_async(self) -> AsyncBackend:
-        return connect_async(self.url)
-
-    def call(self, who: int, method: str, *args: Any) -> Any:
-        result = getattr(self.queues[who], method)(*args)
-        return self.loop.run(result) if who == 2 else result
 
     def perform(
         self,
@@ -192,53 +98,49 @@ class QueueMachine(RuleBasedStateMachine):
         effect: Callable[[], Any],
         *,
         is_get: bool = False,
-    ) -> Any:
+        burns: bool = False,
+    ) -> None:
         """Calls a method with a fault, and does to the model what the server must have done.
 
-        `effect` gives the result that the method must give.
+        `effect` gives the result that the method must give. `burns`: what was sent before is burnt before the call is
+        sent, not in front of it.
         """
         consumer = self.who[who]
         fault = Fault(kind)
         consumer.changes += not is_get
         number = consumer.gets if is_get else consumer.changes
-        self.backends[who].fault = fault
-        result: Any = None
-        try:
-            result = self.call(who, method, *args)
-            unknown = False
-        except OutcomeUnknown:
-            unknown = True
-        self.backends[who].fault = Fault()
+        result, unknown = self.attempt(who, fault, method, *args)
         late = Late(
             fault.late, who, effect, number, consumer.gets, consumer.changes, len(consumer.inbox), is_get, method
         )
-        if fault.hit and fault.kind == "late":
+        if fault.hit and kind == "late":
             assert unknown
             self.late.append(late)
-            return None
+            if burns:
+                consumer.changed = max(consumer.changed, number)
+            return
+        before, again = self._state(), is_get and consumer.unseen > 0
         expected = effect()
+        did = again or self._state() != before
         if not is_get:
             consumer.changed = max(consumer.changed, number)
         elif consumer.asks:
             consumer.changed = consumer.changes + 1
-        if fault.hit and fault.kind == "resend":
-            self.late.append(replace(late, effect=None, did=bool(expected)))
-        assert unknown == (fault.hit and fault.kind == "abandon")
+        if fault.hit and kind == "resend":
+            self.late.append(replace(late, effect=None, did=did))
+        if fault.hit and kind == "abandon":
+            self.late.append(replace(late, effect=None if did else effect, did=did))
+        assert unknown == (fault.hit and kind == "abandon")
         if not unknown:
             assert result == expected, (method, result, expected)
-        return result
 
     # Rules
 
-    @rule(who=CONSUMERS, items=ITEMS, fault=FAULTS)
+    @rule(who=CALLERS, items=ITEMS, fault=FAULTS)
     def add(self, who: int, items: list[str], fault: str) -> None:
-        def effect() -> int:
-            self.waiting += items
-            return len(items)
+        self.perform(who, fault, "add_items", (items,), lambda: self._join(items))
 
-        self.perform(who, fault, "add_items", (items,), effect)
-
-    @rule(who=CONSUMERS, count=st.integers(0, 7), fault=FAULTS)
+    @rule(who=CALLERS, count=st.integers(0, 7), fault=FAULTS)
     def get(self, who: int, count: int, fault: str) -> None:
         consumer = self.who[who]
         asked = count - len(consumer.inbox)
@@ -250,6 +152,7 @@ class QueueMachine(RuleBasedStateMachine):
             """What the server does: gives how many items the answer holds."""
             fresh = max(0, asked - consumer.unseen)
             taken, self.waiting = self.waiting[:fresh], self.waiting[fresh:]
+            self._leave(taken)
             consumer.held += taken
             if consumer.unseen or taken:
                 consumer.open = max(consumer.open, number)
@@ -270,7 +173,7 @@ class QueueMachine(RuleBasedStateMachine):
 
         self.perform(who, fault, "get_items", (count,), effect, is_get=True)
 
-    @rule(who=CONSUMERS, data=st.data(), fault=FAULTS)
+    @rule(who=CALLERS, data=st.data(), fault=FAULTS)
     def ack(self, who: int, data: st.DataObject, fault: str) -> None:
         items = self._some(who, data)
 
@@ -279,48 +182,38 @@ class QueueMachine(RuleBasedStateMachine):
 
         self.perform(who, fault, "ack_items", (items,), effect)
 
-    @rule(who=CONSUMERS, data=st.data(), fault=FAULTS)
+    @rule(who=CALLERS, data=st.data(), fault=FAULTS)
     def reject(self, who: int, data: st.DataObject, fault: str) -> None:
         items = self._some(who, data)
 
         def effect() -> int:
             found = self._remove(who, items)
-            self.waiting = found + self.waiting
+            self._go_back(found)
             return len(found)
 
         self.perform(who, fault, "reject_items", (items,), effect)
 
-    @rule(who=CONSUMERS, fault=FAULTS)
+    @rule(who=CALLERS, fault=FAULTS)
     def re_enqueue_all(self, who: int, fault: str) -> None:
         def effect() -> int:
             back: list[str] = []
             for other in self.contacts:
                 back += self._sweep(other)
-            self.waiting = back + self.waiting
-            return len(back)
+            return self._go_back(back)
 
         self.perform(who, fault, "re_enqueue_all_items", (), effect)
         self._forget_inbox(who, fault)
 
-    @rule(who=CONSUMERS, fault=FAULTS)
+    @rule(who=CALLERS, fault=FAULTS)
     def drop_all(self, who: int, fault: str) -> None:
         self.perform(who, fault, "drop_all_items", (), lambda: sum(len(self._sweep(other)) for other in range(3)))
         self._forget_inbox(who, fault)
 
-    @rule(who=CONSUMERS, items=ITEMS, count=st.integers(0, 2), fault=FAULTS)
+    @rule(who=CALLERS, items=ITEMS, count=st.integers(0, 2), fault=FAULTS)
     def delete(self, who: int, items: list[str], count: int, fault: str) -> None:
-        def effect() -> int:
-            before = len(self.waiting)
-            for item in items:
-                for _ in range(count or before):
-                    if item not in self.waiting:
-                        break
-                    del self.waiting[len(self.waiting) - 1 - self.waiting[::-1].index(item)]
-            return before - len(self.waiting)
+        self.perform(who, fault, "delete_items", (items, count), lambda: self._delete(items, count))
 
-        self.perform(who, fault, "delete_items", (items, count), effect)
-
-    @rule(who=CONSUMERS, fault=FAULTS)
+    @rule(who=CALLERS, fault=FAULTS)
     def release(self, who: int, fault: str) -> None:
         consumer = self.who[who]
         if not consumer.gets:
@@ -329,20 +222,15 @@ class QueueMachine(RuleBasedStateMachine):
         consumer.changes += 1
         late = Late([], who, None, consumer.changes, consumer.gets, consumer.changes, 0, False, "release", did=True)
         armed = Fault(fault, late=late.calls)
-        self.backends[who].fault = armed
-        try:
-            result, unknown = self.call(who, "release"), False
-        except OutcomeUnknown:
-            unknown = True
+        result, unknown = self.attempt(who, armed, "release")
+        assert unknown == (armed.hit and fault in ("abandon", "late"))
+        if unknown:
             # Whether it took effect or not, asked again it does so once, and says what it gave back.
             result = self.call(who, "release")
-        self.backends[who].fault = Fault()
-        assert unknown == (armed.hit and fault in ("abandon", "late"))
         size = min(consumer.unseen + len(consumer.inbox), len(consumer.held))
-        assert result == size
         back = consumer.held[len(consumer.held) - size :]
         del consumer.held[len(consumer.held) - size :]
-        self.waiting = back + self.waiting
+        assert result == self._go_back(back)
         consumer.unseen, consumer.inbox = 0, []
         consumer.open = max(consumer.open, consumer.gets + 1)
         consumer.changed = max(consumer.changed, late.number)
@@ -360,7 +248,7 @@ class QueueMachine(RuleBasedStateMachine):
             return  # lost for good: what it hides has been handed out since
         if not overtaken and late.is_get and late.effect is None and not late.did:
             return  # lost for good: an empty get, sent twice, that may take something for the next get
-        self._deliver(late)
+        self.deliver(late.calls)
         if not overtaken and late.effect is not None:
             late.effect()
         # What was in front of it in its pipeline burnt what had been sent before it.
@@ -368,16 +256,34 @@ class QueueMachine(RuleBasedStateMachine):
         if late.method == "release":
             consumer.open = max(consumer.open, late.gets + 1)
 
-    def _deliver(self, late: Late) -> None:
-        with contextlib.suppress(OutcomeUnknown):
-            self._plain().run(late.calls)
-
-    def _plain(self) -> Backend:
-        backend = self.backends[0]
-        assert isinstance(backend, LossyBackend)
-        return backend.inner
-
     # The model
+
+    def _state(self) -> object:
+        """Gives a copy of what the server keeps."""
+        return list(self.waiting), [list(consumer.held) for consumer in self.who]
+
+    def _join(self, items: list[str]) -> int:
+        """Puts items at the end; gives how many joined."""
+        self.waiting += items
+        return len(items)
+
+    def _leave(self, items: list[str]) -> None:
+        """Takes note that items do not wait any more."""
+
+    def _go_back(self, items: list[str]) -> int:
+        """Puts items that were held in front; gives how many went back."""
+        self.waiting = items + self.waiting
+        return len(items)
+
+    def _delete(self, items: list[str], count: int) -> int:
+        """Removes the newest copies, so many of each item, or all (0); gives how many."""
+        before = len(self.waiting)
+        for item in items:
+            for _ in range(count or before):
+                if item not in self.waiting:
+                    break
+                del self.waiting[len(self.waiting) - 1 - self.waiting[::-1].index(item)]
+        return before - len(self.waiting)
 
     def _forget_inbox(self, who: int, fault: str) -> None:
         """What was swept by its own consumer is not handed out any more, if the consumer knows that it was."""
@@ -388,7 +294,8 @@ class QueueMachine(RuleBasedStateMachine):
         """Items of the caller's hand, in any order, and perhaps one that it does not have."""
         hand = self.who[who].hand
         picked = data.draw(st.lists(st.sampled_from(hand), max_size=12)) if hand else []
-        extra = data.draw(st.lists(st.sampled_from("abcx"), max_size=1 if picked else 2, min_size=0 if picked else 1))
+        other = st.sampled_from(f"{self.letters}x")
+        extra = data.draw(st.lists(other, max_size=1 if picked else 2, min_size=0 if picked else 1))
         return data.draw(st.permutations(picked + extra))
 
     def _remove(self, who: int, items: list[str]) -> list[str]:
@@ -419,25 +326,15 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def everything_is_where_it_must_be(self) -> None:
-        if not hasattr(self, "look"):
-            return
         assert self._list(self.name) == self.waiting
         for who in range(3):
-            assert self._list(self.queues[who].processing_queue_name) == self.who[who].held
+            assert self._list(self.objects[who].processing_queue_name) == self.who[who].held
 
     def _list(self, key: str) -> list[str]:
         return [item.decode() for item in reversed(cast(list[bytes], self.look.lrange(key, 0, -1)))]
 
-    def teardown(self) -> None:
-        """In the end nothing is stranded: what is held can be had and acknowledged, and no key is left."""
-        if hasattr(self, "look"):
-            self._drain()
-            self.look.close()
-        self.loop.close()
-
-    def _drain(self) -> None:
-        for backend in self.backends:
-            backend.fault = Fault()
+    def drain(self) -> None:
+        """What is held can be had and acknowledged."""
         for who in range(3):
             while taken := self.call(who, "get_items", 100):
                 self.call(who, "ack_items", taken)
@@ -446,22 +343,3 @@ class QueueMachine(RuleBasedStateMachine):
         self.call(0, "re_enqueue_all_items")
         while taken := self.call(0, "get_items", 100):
             assert self.call(0, "ack_items", taken) == len(taken)
-        left = [key for key in self.look.scan_iter(f"{self.name}*") if self.look.ttl(key) == -1]
-        assert left == []
-        for who in range(3):
-            self.call(who, "close")
-        for backend in self.backends:
-            closing = backend.close()
-            if closing is not None:
-                self.loop.run(closing)
-
-
-def raw_client(url: str) -> redis.Redis:
-    """A plain client that looks at the keys."""
-    if url.startswith("memory://"):
-        import fakeredis
-
-        from pyrq.backends.memory import _server
-
-        return cast(redis.Redis, fakeredis.FakeRedis(server=_server(url.removeprefix("memory://"))[1]))
-    return redis.Redis.from_url(url)

@@ -1,16 +1,23 @@
-"""The state machine on real servers."""
+"""The state machines on real servers."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.lossy import LossyMachine
 from tests.machine import QueueMachine
+from tests.pool_machine import PoolMachine
+from tests.unique_machine import ForeignMachine, UniqueMachine
 
 
-def test_model_on_a_real_server(url: str) -> None:
-    class Machine(QueueMachine):
-        pass
-
-    Machine.url = url
-    run_state_machine_as_test(Machine, settings=settings(max_examples=100, stateful_step_count=40))
+@pytest.mark.parametrize(
+    ("machine", "examples"),
+    [(QueueMachine, 100), (UniqueMachine, 100), (ForeignMachine, 50), (PoolMachine, 100)],
+)
+def test_model_on_a_real_server(
+    url: str, machine: type[LossyMachine], examples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LossyMachine, "url", url)
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=40))
