@@ -188,3 +188,18 @@ def test_an_older_library_may_ack_and_sweep_what_this_one_holds(world: World, ur
     assert client.lrem(queue.processing_queue_name, -1, "b") == 1
     assert queue.ack_items(["a", "b", "c"]) == 2
     assert leftovers(client) == set()
+
+
+@pytest.mark.parametrize("sweep", ["re_enqueue_timeout_items", "drop_timeout_items"])
+def test_what_an_older_sweep_left_of_a_consumer_is_removed(world: World, url: str, client: Any, sweep: str) -> None:
+    """An older library's sweep removes list and stamp of one of ours that died, and knows nothing of its record."""
+    client.lpush("orders", "a", "b", "c")
+    dead, unstamped, alive = (world.queue("orders", url) for _ in range(3))
+    for queue in (dead, unstamped, alive):
+        queue.get_items(1)
+    client.delete(dead.processing_queue_name)
+    client.hdel("orders-timeouts", dead.processing_queue_name, unstamped.processing_queue_name)
+    client.hset("orders/consumers", "someone", "of another meaning")
+    assert getattr(alive, sweep)() == 0
+    left = {name.decode() for name in client.hkeys("orders/consumers")}
+    assert left == {unstamped.client_id, alive.client_id, "someone"}
