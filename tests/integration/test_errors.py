@@ -86,11 +86,13 @@ KEYS_BY_OPERATION = [
 ]
 
 
-@pytest.mark.parametrize(("operation", "slot"), KEYS_BY_OPERATION, ids="-".join)
+@pytest.mark.parametrize(("operation", "slot"), KEYS_BY_OPERATION)
 def test_a_key_of_another_type(world: World, url: str, client: Any, operation: str, slot: str) -> None:
+    """Nothing changes but what the queue object keeps of its own calls: a release burns the get before it."""
     queue = holding(world, url, client)
+    session = f"orders/session/{queue.client_id}"
     key = {
-        "session": f"orders/session/{queue.client_id}",
+        "session": session,
         "queue": "orders",
         "processing": queue.processing_queue_name,
         "timeouts": "orders-timeouts",
@@ -99,7 +101,10 @@ def test_a_key_of_another_type(world: World, url: str, client: Any, operation: s
     client.set(key, "somebody else's")
     before = contents(client)
     fails(errors.WrongTypeError, everything(queue)[operation])
-    assert contents(client) == before
+    after = contents(client)
+    if slot != "session":
+        del before[session.encode()], after[session.encode()]
+    assert after == before
     client.delete(key)
 
 
