@@ -109,7 +109,7 @@ class Keys:
         consumers: hash; client id -> its last get, `<sequence> <how many>`.
         session: hash; lane -> `<last sequence> <reply>`.
         dead: list; what could not be used.
-        unique: set; what waits in a queue of unique items, and what waits in it to be due.
+        unique: set; what waits in a queue of unique items.
         retry_count: hash; item -> how often it was rolled back.
         retry_timeout: hash; item -> unix minutes of its first rollback.
         repair: set; what a repair found waiting, while it works.

@@ -37,7 +37,7 @@ def items(reply: Sequence[list[bytes]]) -> list[bytes]:
 
 
 def batch(reply: Sequence[Any]) -> tuple[list[bytes], bytes]:
-    """Reads items, and until when they were due."""
+    """Reads items, and by when they were due."""
     return reply[0], reply[1]
 
 
@@ -48,7 +48,6 @@ def rollbacks(reply: Sequence[int]) -> Rollbacks:
 
 def nothing(reply: object) -> None:
     """Reads nothing: that there is an answer says it all."""
-    return
 
 
 def nothing_refused(reply: Sequence[bytes]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 
 from pyrq.core.keys import Kind
@@ -86,5 +87,6 @@ def _piece(name: str, kind: Kind) -> str:
     return text
 
 
+@cache
 def _read(path: str) -> str:
     return files(__package__).joinpath("lua", path).read_text(encoding="utf-8")

@@ -167,12 +167,11 @@ def results(calls: Sequence[Call[Any]], durability: Durability | None, replies: 
         partly = any(wrote(call, reply) for call, reply in answers if not isinstance(reply, Refusal))
         raise _refused(refusals, partly)
     settled = [settle(call, reply) for call, reply in zip(calls, replies, strict=False)]
-    if durability is not None and any(wrote(call, reply) for call, reply in zip(calls, replies, strict=False)):
-        try:
-            _check_confirmed(durability, replies[len(calls)])
-        except errors.NotEnoughSyncedSlavesError as short:
-            short.done = _items_in(settled[-1])
-            raise
+    if durability is None or not any(wrote(call, reply) for call, reply in zip(calls, replies, strict=False)):
+        return settled
+    if short := _shortfall(durability, replies[len(calls)]):
+        short.done = _items_in(settled[-1])
+        raise short
     return settled
 
 
@@ -192,10 +191,11 @@ def _refused(refusals: Sequence[Refusal], partly: bool) -> Exception:
     return errors.OutcomeUnknown.after(failure) if partly else failure
 
 
-def _check_confirmed(durability: Durability, reply: Any) -> None:
+def _shortfall(durability: Durability, reply: Any) -> errors.NotEnoughSyncedSlavesError | None:
+    """Reads the answer to a wait; gives what to raise if too few confirmed."""
     if isinstance(reply, Refusal):
         why = f"{_WRITTEN}, but whether replicas or disks have them could not be asked: {error_of(reply)}"
-        raise errors.NotEnoughSyncedSlavesError(why, wanted=_wanted(durability))
+        return errors.NotEnoughSyncedSlavesError(why, wanted=_wanted(durability))
     if isinstance(durability, Fsync):
         local, replicas = reply
         short = local < durability.local or replicas < durability.replicas
@@ -204,13 +204,14 @@ def _check_confirmed(durability: Durability, reply: Any) -> None:
         replicas = reply
         short = replicas < durability.count
         what = f"{replicas} of {durability.count} replicas"
-    if short:
-        raise errors.NotEnoughSyncedSlavesError(
-            f"{_WRITTEN}, but only {what} confirmed within {durability.timeout_ms} ms. Do not add them again: "
-            "confirm() asks again",
-            confirmed=replicas,
-            wanted=_wanted(durability),
-        )
+    if not short:
+        return None
+    return errors.NotEnoughSyncedSlavesError(
+        f"{_WRITTEN}, but only {what} confirmed within {durability.timeout_ms} ms. Do not add them again: "
+        "confirm() asks again",
+        confirmed=replicas,
+        wanted=_wanted(durability),
+    )
 
 
 def _wanted(durability: Durability) -> int:

@@ -33,7 +33,8 @@ def interpreter(flavour: str) -> str:
     with (_HOME / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not ready.exists():
-            shutil.rmtree(place, ignore_errors=True)
+            if place.exists():  # its making was interrupted
+                shutil.rmtree(place)
             venv.create(place, with_pip=True)
             pip = [str(python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             subprocess.run([*pip, requirement, *_BESIDES], check=True, cwd=_HOME, stdin=subprocess.DEVNULL)

@@ -7,7 +7,8 @@ import inspect
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -361,16 +362,17 @@ def outcome(run: Callable[[], Any]) -> Any:
 
 def play_sync(backend: RecordingBackend, kind: str, steps: list[Step], **options: Any) -> list[Any]:
     facade = getattr(sync, kind)("orders", backend, client_id="me", **options)
-    return [outcome(lambda name=name, args=args: getattr(facade, name)(*args)) for name, args in steps]  # type: ignore[misc]
+    return [outcome(partial(getattr(facade, name), *args)) for name, args in steps]
 
 
 def play_aio(backend: AsyncRecordingBackend, kind: str, steps: list[Step], **options: Any) -> list[Any]:
     facade = getattr(aio, kind)("orders", backend, client_id="me", **options)
     with asyncio.Runner() as runner:
-        return [
-            outcome(lambda name=name, args=args: runner.run(getattr(facade, name)(*args)))  # type: ignore[misc]
-            for name, args in steps
-        ]
+
+        def awaited(name: str, args: Sequence[Any]) -> Any:
+            return runner.run(getattr(facade, name)(*args))
+
+        return [outcome(partial(awaited, name, args)) for name, args in steps]
 
 
 def seen(calls: list[Call[Any]]) -> list[tuple[str, bytes, tuple[bytes, ...], tuple[bytes, ...]]]:
