@@ -95,10 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _client(options.url) as client, contextlib.closing(Arena(client, seed)) as arena:
             print(_setting(client, seed, options.rounds), flush=True)
             rows = [_row(compare(case, options.rounds)) for case in arena.cases()]
+            notes = arena.notes()
     except (redis.RedisError, RqError, RuntimeError, OSError, ValueError) as error:
         print(f"could not run: {error}", file=sys.stderr)
         return 1
-    print(_table([_HEAD, *rows]))
+    print("\n".join([_table([_HEAD, *rows]), "", *notes]))
     return 0
 
 

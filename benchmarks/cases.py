@@ -1,4 +1,4 @@
-"""What is measured: adding, taking with acknowledging, and acknowledging in any order; in queues and in a pool."""
+"""What is measured: adding, taking with acknowledging, acknowledging in any order, in queues and a pool; consumers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
+from benchmarks.consuming import Consuming
 from benchmarks.contest import Case, seconds
 from benchmarks.older import OlderPool, OlderQueue, OlderUniqueQueue
 from pyrq import Pool, Queue, UniqueQueue
@@ -88,6 +89,7 @@ class Arena:
         self._pools: _Rivals[_Lender] = _Rivals(
             Pool(f"{name}-our-pool", client), OlderPool(f"{name}-their-pool", client)
         )
+        self._consuming = Consuming(client, name, self._items)
 
     def cases(self) -> Iterator[Case]:
         """Gives the cases, in the order of the table."""
@@ -98,7 +100,13 @@ class Arena:
         yield self._uniques.meet("UniqueQueue get + ack, batch 1,000", partial(self._work_off, batch=1_000), 5.0)
         yield self._uniques.meet(f"UniqueQueue add_items of {_CHUNK:,}", self._add, 5.0)
         yield self._pools.meet(f"Pool ack_items of {_LENT:,}", self._return, 30.0)
+        yield from self._consuming.quick()
         yield from self._in_flight(f"ack {_ACKED:,} of {_IN_FLIGHT:,} held")
+        yield from self._consuming.heavy()
+
+    def notes(self) -> list[str]:
+        """Tells what the table does not show; after all cases were run."""
+        return self._consuming.notes()
 
     def _in_flight(self, name: str) -> Iterator[Case]:
         for shuffled, order in ((False, "in order"), (True, "random order")):
@@ -177,6 +185,7 @@ class Arena:
 
     def close(self) -> None:
         """Leaves nothing behind on the server."""
+        self._consuming.close()
         for queues in (self._queues, self._uniques):
             queues.ours.drop_all_items()
             self._client.delete(queues.ours.name, _set_of(queues.ours))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -19,11 +19,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize
 
 from pyrq.backends import AsyncBackend, Backend, connect, connect_async
 from pyrq.core.call import Call
-from pyrq.core.errors import OutcomeUnknown
+from pyrq.core.errors import OutcomeUnknown, QueueFull
 from pyrq.core.options import Durability
+from pyrq.core.waiting import Found
+from tests.unit.worlds import timed
 
 FAULTS = st.sampled_from(["none", "none", "none", "resend", "abandon", "late"])
 CALLERS = st.integers(0, 2)
+
+Method = str | Callable[[Any], Any]
+"""A method of one of the objects, or what is done with it."""
 
 
 @dataclass
@@ -56,15 +61,35 @@ class Fault:
         if self.kind in ("abandon", "late"):
             raise OutcomeUnknown
         if self.repeats:
-            assert all(again == results[0] for again in results), "a call that is sent again is answered as before"
+            told = [[_without_hints(result) for result in each] for each in results]
+            assert all(again == told[0] for again in told), "a call that is sent again is answered as before"
         return results[-1]
+
+    @contextlib.contextmanager
+    def silence(self) -> Iterator[None]:
+        """Hides a refusal from a caller who gave up."""
+        try:
+            yield
+        except QueueFull:
+            if self.kind == "abandon":
+                raise OutcomeUnknown from None
+            raise
+
+
+def _without_hints(result: Any) -> Any:
+    """Leaves out of what a get hears what it is asked to do by the way: only who is asked first is."""
+    return (result.items, result.tenure) if isinstance(result, Found) else result
 
 
 class Lossy:
-    """Loses requests and replies on order."""
+    """Loses requests and replies on order. A blocking move does what it is told to; time is what `clock` says."""
 
     def __init__(self, inner: Backend | AsyncBackend) -> None:
         self.fault = Fault()
+        self.clock: Callable[[], str] = lambda: ""
+        """The server's time as its scripts are to see it; nothing for its own."""
+        self.answer_move: Callable[[], bool] = lambda: False
+        self.answer_wake: Callable[[], object] = lambda: None
         self.deadline, self.reply_timeout, self.doubts = inner.deadline, inner.reply_timeout, 0
 
     def take_fault(self, calls: Sequence[Call[Any]]) -> Fault:
@@ -77,6 +102,10 @@ class Lossy:
         self.doubts += fault.kind != "none"
         return fault
 
+    def timed(self, calls: Sequence[Call[Any]]) -> list[Call[Any]]:
+        """Gives calls as the server is to see them now."""
+        return [timed(call, self.clock()) for call in calls]
+
 
 class LossyBackend(Lossy):
     def __init__(self, inner: Backend) -> None:
@@ -84,8 +113,16 @@ class LossyBackend(Lossy):
         self.inner = inner
 
     def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
-        fault = self.take_fault(calls)
-        return fault.answer([self.inner.run(calls, durability) for _ in range(fault.strike(calls))])
+        fault, now = self.take_fault(calls), self.timed(calls)
+        with fault.silence():
+            return fault.answer([self.inner.run(now, durability) for _ in range(fault.strike(calls))])
+
+    def move(self, source: bytes, target: bytes, seconds: float) -> bool:
+        return self.answer_move()
+
+    def wake(self) -> None:
+        self.answer_wake()
+        self.inner.wake()
 
     def close(self) -> None:
         self.inner.close()
@@ -97,8 +134,16 @@ class AsyncLossyBackend(Lossy):
         self.inner = inner
 
     async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
-        fault = self.take_fault(calls)
-        return fault.answer([await self.inner.run(calls, durability) for _ in range(fault.strike(calls))])
+        fault, now = self.take_fault(calls), self.timed(calls)
+        with fault.silence():
+            return fault.answer([await self.inner.run(now, durability) for _ in range(fault.strike(calls))])
+
+    async def move(self, source: bytes, target: bytes, seconds: float) -> bool:
+        return self.answer_move()
+
+    async def wake(self) -> None:
+        self.answer_wake()
+        await self.inner.wake()
 
     async def close(self) -> None:
         await self.inner.close()
@@ -123,25 +168,32 @@ class LossyMachine(RuleBasedStateMachine):
     def start(self) -> None:
         self.name = f"machine-{uuid.uuid4().hex}"
         self.look = raw_client(self.url)
-        self.backends: list[LossyBackend | AsyncLossyBackend] = [
-            LossyBackend(connect(self.url)),
-            LossyBackend(connect(self.url)),
-            AsyncLossyBackend(self.loop.run(self._connect_async())),
-        ]
-        self.objects: list[Any] = [
-            self.classes[who == 2](self.name, backend, **self.options(who)) for who, backend in enumerate(self.backends)
-        ]
+        self.backends: list[LossyBackend | AsyncLossyBackend] = []
+        self.objects: list[Any] = []
         for who in range(3):
-            assert self.call(who, "get_count") == 0
+            self.backends.append(self.connect(who))
+            self.objects.append(self.open(who))
+
+    def connect(self, who: int) -> LossyBackend | AsyncLossyBackend:
+        """Gives a backend that speaks to the server as one of the three."""
+        return AsyncLossyBackend(self.loop.run(self._connect_async())) if who == 2 else LossyBackend(connect(self.url))
+
+    def open(self, who: int) -> Any:
+        """Makes one of the three objects; it has asked what the server allows."""
+        opened = self.classes[who == 2](self.name, self.backends[who], **self.options(who))
+        waiting = opened.get_count()
+        if who == 2:
+            self.loop.run(waiting)
+        return opened
 
     async def _connect_async(self) -> AsyncBackend:
         return connect_async(self.url)
 
-    def call(self, who: int, method: str, *args: Any) -> Any:
-        result = getattr(self.objects[who], method)(*args)
+    def call(self, who: int, method: Method, *args: Any) -> Any:
+        result = method(self.objects[who]) if callable(method) else getattr(self.objects[who], method)(*args)
         return self.loop.run(result) if who == 2 else result
 
-    def attempt(self, who: int, fault: Fault, method: str, *args: Any) -> tuple[Any, bool]:
+    def attempt(self, who: int, fault: Fault, method: Method, *args: Any) -> tuple[Any, bool]:
         """Calls a method with a fault; gives the result, and whether the outcome is unknown instead."""
         self.backends[who].fault = fault
         try:
@@ -155,8 +207,8 @@ class LossyMachine(RuleBasedStateMachine):
         """Brings calls to the server whose caller does not listen any more."""
         backend = self.backends[0]
         assert isinstance(backend, LossyBackend)
-        with contextlib.suppress(OutcomeUnknown):
-            backend.inner.run(calls)
+        with contextlib.suppress(OutcomeUnknown, QueueFull):
+            backend.inner.run(backend.timed(calls))
 
     def drain(self) -> None:
         """Brings everything to an end."""

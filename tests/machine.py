@@ -15,12 +15,17 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from pyrq import Queue, aio
 from pyrq.core.call import Call
-from tests.lossy import CALLERS, FAULTS, Fault, LossyMachine
+from pyrq.core.limits import NO_LIMITS, Limits
+from pyrq.core.waiting import NO_WAIT, Wait
+from tests.lossy import CALLERS, FAULTS, Fault, LossyMachine, Method
 
 ITEMS = st.runner().flatmap(lambda machine: st.lists(st.sampled_from(machine.letters), min_size=1, max_size=12))
 
+FULL = "full"
+"""What a refused add gives."""
 
-@dataclass
+
+@dataclass(eq=False)
 class Consumer:
     """What the model knows of a consumer.
 
@@ -34,6 +39,16 @@ class Consumer:
         gets: how many gets it has sent.
         asks: whether the get of now asks the server.
         open: the number of the first of these that may still take something; taking and burning move it on.
+
+    What only the machines with a clock use:
+
+        id: its client id.
+        limits: its bounds.
+        landed: its landing list, oldest first.
+        stamp: its last contact.
+        lease: its lease in seconds, and its tenure.
+        answering: the tenure that the answer of the last get with items speaks of, and
+        tenure: the one that it heard of last.
     """
 
     held: list[str] = field(default_factory=list)
@@ -45,6 +60,13 @@ class Consumer:
     gets: int = 0
     asks: bool = False
     open: int = 0
+    id: str = ""
+    limits: Limits = NO_LIMITS
+    landed: list[str] = field(default_factory=list)
+    stamp: float | None = None
+    lease: tuple[float, int] | None = None
+    answering: int = 0
+    tenure: int = 0
 
 
 @dataclass
@@ -53,26 +75,26 @@ class Late:
 
     Attributes:
         calls: what it asks for.
-        who: whose it is.
+        consumer: whose it is.
         effect: what it does to the model when it arrives in time; None if it has done its work before.
         number: its number among the consumer's gets, or calls that change something.
         gets: how many gets the consumer had sent, and
         changes: how many calls that change something, when it was sent.
         inbox: how many items waited in the consumer's inbox.
         is_get: whether it is a get.
-        method: what was called.
+        burns_get: whether it burns the consumer's last get.
         did: whether it did something when it was sent first, and was answered.
     """
 
     calls: list[Call[Any]]
-    who: int
+    consumer: Consumer
     effect: Callable[[], object] | None
     number: int
     gets: int
     changes: int
     inbox: int
     is_get: bool
-    method: str
+    burns_get: bool = False
     did: bool = False
 
 
@@ -86,14 +108,16 @@ class QueueMachine(LossyMachine):
         super().__init__()
         self.waiting: list[str] = []
         self.who = [Consumer() for _ in range(3)]
-        self.contacts: list[int] = []
+        self.contacts: list[Consumer] = []
         self.late: list[Late] = []
+        self.took = False
+        """Whether the last get left a record: it took something, gave something again, or made its caller block."""
 
     def perform(
         self,
         who: int,
         kind: str,
-        method: str,
+        method: Method,
         args: tuple[Any, ...],
         effect: Callable[[], Any],
         *,
@@ -110,24 +134,23 @@ class QueueMachine(LossyMachine):
         consumer.changes += not is_get
         number = consumer.gets if is_get else consumer.changes
         result, unknown = self.attempt(who, fault, method, *args)
-        late = Late(
-            fault.late, who, effect, number, consumer.gets, consumer.changes, len(consumer.inbox), is_get, method
-        )
+        late = Late(fault.late, consumer, effect, number, consumer.gets, consumer.changes, len(consumer.inbox), is_get)
         if fault.hit and kind == "late":
             assert unknown
             self.late.append(late)
             if burns:
                 consumer.changed = max(consumer.changed, number)
             return
-        before, again = self._state(), is_get and consumer.unseen > 0
+        before, self.took = self._state(), False
         expected = effect()
-        did = again or self._state() != before
+        did = self.took if is_get else self._state() != before
         if not is_get:
             consumer.changed = max(consumer.changed, number)
         elif consumer.asks:
             consumer.changed = consumer.changes + 1
         if fault.hit and kind == "resend":
-            self.late.append(replace(late, effect=None, did=did))
+            # A call that was refused is burnt by the next one only; any other at once.
+            self.late.append(replace(late, effect=effect if result == FULL else None, did=did))
         if fault.hit and kind == "abandon":
             self.late.append(replace(late, effect=None if did else effect, did=did))
         assert unknown == (fault.hit and kind == "abandon")
@@ -142,52 +165,41 @@ class QueueMachine(LossyMachine):
 
     @rule(who=CALLERS, count=st.integers(0, 7), fault=FAULTS)
     def get(self, who: int, count: int, fault: str) -> None:
+        self.take(who, count, fault, "get_items", count)
+
+    def take(self, who: int, count: int, fault: str, method: Method, *args: object, wait: Wait = NO_WAIT) -> None:
+        """Gets items by some method."""
         consumer = self.who[who]
         asked = count - len(consumer.inbox)
         consumer.asks = asked > 0
         consumer.gets += consumer.asks
         number = consumer.gets
 
-        def take() -> int:
-            """What the server does: gives how many items the answer holds."""
-            fresh = max(0, asked - consumer.unseen)
-            taken, self.waiting = self.waiting[:fresh], self.waiting[fresh:]
-            self._leave(taken)
-            consumer.held += taken
-            if consumer.unseen or taken:
-                consumer.open = max(consumer.open, number)
-                self._contact(who)
-            consumer.unseen += len(taken)
-            return consumer.unseen
-
         def effect() -> list[str] | None:
             if asked > 0:
-                size = take()
+                size = self._take(consumer, asked, number, wait)
                 if fault in ("abandon", "late"):
                     return None
-                consumer.inbox += consumer.held[len(consumer.held) - size :]
-                consumer.unseen = 0
-            out, consumer.inbox = consumer.inbox[:count], consumer.inbox[count:]
-            consumer.hand += out
-            return out
+                self._receive(consumer, size)
+            return self._hand_out(consumer, count)
 
-        self.perform(who, fault, "get_items", (count,), effect, is_get=True)
+        self.perform(who, fault, method, args, effect, is_get=True)
 
     @rule(who=CALLERS, data=st.data(), fault=FAULTS)
     def ack(self, who: int, data: st.DataObject, fault: str) -> None:
-        items = self._some(who, data)
+        items, consumer = self._some(who, data), self.who[who]
 
         def effect() -> int:
-            return len(self._remove(who, items))
+            return len(self._remove(consumer, items))
 
         self.perform(who, fault, "ack_items", (items,), effect)
 
     @rule(who=CALLERS, data=st.data(), fault=FAULTS)
     def reject(self, who: int, data: st.DataObject, fault: str) -> None:
-        items = self._some(who, data)
+        items, consumer = self._some(who, data), self.who[who]
 
         def effect() -> int:
-            found = self._remove(who, items)
+            found = self._remove(consumer, items)
             self._go_back(found)
             return len(found)
 
@@ -206,7 +218,7 @@ class QueueMachine(LossyMachine):
 
     @rule(who=CALLERS, fault=FAULTS)
     def drop_all(self, who: int, fault: str) -> None:
-        self.perform(who, fault, "drop_all_items", (), lambda: sum(len(self._sweep(other)) for other in range(3)))
+        self.perform(who, fault, "drop_all_items", (), lambda: sum(len(self._sweep(other)) for other in self.who))
         self._forget_inbox(who, fault)
 
     @rule(who=CALLERS, items=ITEMS, count=st.integers(0, 2), fault=FAULTS)
@@ -215,24 +227,23 @@ class QueueMachine(LossyMachine):
 
     @rule(who=CALLERS, fault=FAULTS)
     def release(self, who: int, fault: str) -> None:
+        self.give_back(who, fault, "release")
+
+    def give_back(self, who: int, fault: str, method: Method, *, whole: bool = False) -> None:
+        """Gives back what no caller has seen, or all that the consumer holds."""
         consumer = self.who[who]
         if not consumer.gets:
-            assert self.call(who, "release") == 0, "what never asked for anything has nothing to give back"
+            assert self.call(who, method) == 0, "what never asked for anything has nothing to give back"
             return
         consumer.changes += 1
-        late = Late([], who, None, consumer.changes, consumer.gets, consumer.changes, 0, False, "release", did=True)
+        late = Late([], consumer, None, consumer.changes, consumer.gets, consumer.changes, 0, False, True, did=True)
         armed = Fault(fault, late=late.calls)
-        result, unknown = self.attempt(who, armed, "release")
+        result, unknown = self.attempt(who, armed, method)
         assert unknown == (armed.hit and fault in ("abandon", "late"))
         if unknown:
             # Whether it took effect or not, asked again it does so once, and says what it gave back.
-            result = self.call(who, "release")
-        size = min(consumer.unseen + len(consumer.inbox), len(consumer.held))
-        back = consumer.held[len(consumer.held) - size :]
-        del consumer.held[len(consumer.held) - size :]
-        assert result == self._go_back(back)
-        consumer.unseen, consumer.inbox = 0, []
-        consumer.open = max(consumer.open, consumer.gets + 1)
+            result = self.call(who, method)
+        assert result == self._release(consumer, whole)
         consumer.changed = max(consumer.changed, late.number)
         if late.calls:
             self.late.append(late)
@@ -242,7 +253,7 @@ class QueueMachine(LossyMachine):
     def arrive(self, data: st.DataObject) -> None:
         """A request arrives late."""
         late = self.late.pop(data.draw(st.integers(0, len(self.late) - 1)))
-        consumer = self.who[late.who]
+        consumer = late.consumer
         overtaken = (consumer.open if late.is_get else consumer.changed) > late.number
         if not overtaken and late.effect is not None and late.inbox != len(consumer.inbox):
             return  # lost for good: what it hides has been handed out since
@@ -253,7 +264,7 @@ class QueueMachine(LossyMachine):
             late.effect()
         # What was in front of it in its pipeline burnt what had been sent before it.
         consumer.changed = max(consumer.changed, late.changes + 1 if late.is_get else late.number)
-        if late.method == "release":
+        if late.burns_get:
             consumer.open = max(consumer.open, late.gets + 1)
 
     # The model
@@ -261,6 +272,40 @@ class QueueMachine(LossyMachine):
     def _state(self) -> object:
         """Gives a copy of what the server keeps."""
         return list(self.waiting), [list(consumer.held) for consumer in self.who]
+
+    def _take(self, consumer: Consumer, asked: int, number: int, wait: Wait) -> int:
+        """What the server does for a get: gives how many items the answer holds."""
+        fresh = max(0, asked - consumer.unseen)
+        taken, self.waiting = self.waiting[:fresh], self.waiting[fresh:]
+        self._leave(taken)
+        consumer.held += taken
+        self.took = bool(consumer.unseen or taken)
+        if self.took:
+            consumer.open = max(consumer.open, number)
+            self._contact(consumer)
+        consumer.unseen += len(taken)
+        return consumer.unseen
+
+    def _receive(self, consumer: Consumer, size: int) -> None:
+        """An answer arrives: the newest items that are held."""
+        consumer.inbox += consumer.held[len(consumer.held) - size :]
+        consumer.unseen = 0
+
+    def _hand_out(self, consumer: Consumer, count: int) -> list[str]:
+        out, consumer.inbox = consumer.inbox[:count], consumer.inbox[count:]
+        consumer.hand += out
+        return out
+
+    def _release(self, consumer: Consumer, whole: bool) -> int:
+        """Puts back what no caller has seen, or all; gives how many went back."""
+        size = len(consumer.held)
+        if not whole:
+            size = min(consumer.unseen + len(consumer.inbox), size)
+        back = consumer.held[len(consumer.held) - size :]
+        del consumer.held[len(consumer.held) - size :]
+        consumer.unseen, consumer.inbox = 0, []
+        consumer.open = max(consumer.open, consumer.gets + 1)
+        return self._go_back(back)
 
     def _join(self, items: list[str]) -> int:
         """Puts items at the end; gives how many joined."""
@@ -298,8 +343,7 @@ class QueueMachine(LossyMachine):
         extra = data.draw(st.lists(other, max_size=1 if picked else 2, min_size=0 if picked else 1))
         return data.draw(st.permutations(picked + extra))
 
-    def _remove(self, who: int, items: list[str]) -> list[str]:
-        consumer = self.who[who]
+    def _remove(self, consumer: Consumer, items: list[str]) -> list[str]:
         reach = max(0, len(consumer.held) - consumer.unseen - len(consumer.inbox))
         open_, rest = consumer.held[:reach], consumer.held[reach:]
         found = []
@@ -312,15 +356,14 @@ class QueueMachine(LossyMachine):
         consumer.held = open_ + rest
         return found
 
-    def _sweep(self, who: int) -> list[str]:
-        consumer = self.who[who]
+    def _sweep(self, consumer: Consumer) -> list[str]:
         back, consumer.held, consumer.unseen = consumer.held, [], 0
         return back
 
-    def _contact(self, who: int) -> None:
-        if who in self.contacts:
-            self.contacts.remove(who)
-        self.contacts.append(who)
+    def _contact(self, consumer: Consumer) -> None:
+        if consumer in self.contacts:
+            self.contacts.remove(consumer)
+        self.contacts.append(consumer)
 
     # What must hold
 

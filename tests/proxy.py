@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import shutil
 import socket
@@ -15,9 +16,11 @@ from typing import Any
 from pyrq.core import ops, pool_ops
 from pyrq.core.script import Script
 
-__all__ = ["ALL", "SCRIPTS", "Proxy"]
+__all__ = ["ALL", "MOVE", "SCRIPTS", "Proxy"]
 
 _CHUNK = 1 << 20
+
+MOVE = "blocking move"
 
 ALL = [
     script
@@ -29,15 +32,26 @@ ALL = [
 SCRIPTS = {script.name: script for script in ALL}
 """The scripts by name, as the library sends them; of those that differ by the kind of queue, the plain one."""
 
+_MOVE = (b"BLMOVE",)
+
+
+_NOTHING = re.compile(rb"\$-1\r\n|\*-1\r\n|_\r\n")
+
+
+def _brings(reply: bytes) -> bool:
+    """Whether the reply of a blocking move has an item in it."""
+    return b"$" in reply and not _NOTHING.search(reply)
+
 
 class Proxy:
     """Sits on a unix socket before a server's. Faults are armed, and each hits the next request that it is meant for.
 
-    A request is meant if it runs the script named (`to="ack"`), or any script without a name.
+    A request is meant if it runs the script named (`to="ack"`), or any script without a name; `to=MOVE` means blocking
+    moves.
     """
 
     def __init__(self, upstream: str) -> None:
-        self._upstream = upstream
+        self.upstream = upstream
         self._directory = Path(tempfile.mkdtemp(prefix="pyrq-proxy-"))
         self.url = f"unix://{self._directory / 'p'}"
         self._armed: deque[tuple[str, tuple[bytes, ...]]] = deque()
@@ -64,6 +78,10 @@ class Proxy:
         """The next request runs; its reply is lost, and the connection with it."""
         self._arm("drop_reply", to, after)
 
+    def drop_landing(self) -> None:
+        """The next blocking move that brings an item does so; its reply is lost, and the connection with it."""
+        self._arm("drop_landing", MOVE)
+
     def cut_reply(self, to: str | None = None, after: int = 0) -> None:
         """The next request runs; its reply arrives but for the end, and the connection breaks."""
         self._arm("cut_reply", to, after)
@@ -76,6 +94,16 @@ class Proxy:
         self.caught.clear()
         self.given_up.clear()
         self._arm("wait" if until_given_up else "hold", to)
+
+    def strand(self, to: str | None = None) -> None:
+        """The next request arrives, and then its client's connection breaks; the server does not hear of that."""
+        self._arm("strand", to)
+
+    def cut(self) -> None:
+        """Breaks all connections that there are; new ones can be made."""
+        for one in list(self._sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def deliver(self) -> bytes:
         """Lets a held request arrive, after its client has given up; gives the reply that nobody waits for."""
@@ -95,8 +123,9 @@ class Proxy:
 
     def _arm(self, kind: str, to: str | None, after: int = 0) -> None:
         named = [script for script in ALL if script.name == to]
-        assert named or to is None, f"there is no script {to}"
-        marks = tuple(part for script in named for part in (script.sha, script.source)) or (b"EVAL",)
+        assert named or to in (None, MOVE), f"there is no script {to}"
+        marks = tuple(part for script in named for part in (script.sha, script.source))
+        marks = marks or (b"BLMOVE" if to == MOVE else b"EVAL",)
         self._armed.extend([("pass", marks)] * after)
         self._armed.append((kind, marks))
 
@@ -117,7 +146,7 @@ class Proxy:
                 server = socket.socket(socket.AF_UNIX)
                 self._sockets += [client, server]
                 try:
-                    server.connect(self._upstream)
+                    server.connect(self.upstream)
                 except OSError:  # the server is gone: so is the client's connection
                     server.close()
                     client.close()
@@ -125,7 +154,7 @@ class Proxy:
                 self._start(self._pump, client, server)
 
     def _pump(self, client: socket.socket, server: socket.socket) -> None:
-        fault, keep = "", False
+        fault, keep, is_move = "", False, False
         with contextlib.suppress(OSError, ValueError):
             while True:
                 ready, _, _ = select.select([client, server], [], [])
@@ -133,7 +162,8 @@ class Proxy:
                     data = client.recv(_CHUNK)
                     if not data:
                         break
-                    fault = fault or self._fault_for(data)
+                    if not fault:
+                        fault, is_move = self._fault_for(data), any(mark in data for mark in _MOVE)
                     if fault == "drop_request":
                         self.hits.append(fault)
                         break
@@ -142,12 +172,22 @@ class Proxy:
                         keep = True
                         break
                     server.sendall(data)
+                    if fault == "strand":
+                        self.hits.append(fault)
+                        keep = True
+                        break
                 if server in ready:
                     data = server.recv(_CHUNK)
                     if not data:
                         break
-                    # A script that was not there has not run: the fault waits for the request in full.
-                    if fault and b"-NOSCRIPT" not in data:
+                    if fault and is_move and not _brings(data):
+                        # Its time was up: the fault waits for another move. Or the server only said who it is.
+                        if _NOTHING.search(data):
+                            self._armed.appendleft((fault, _MOVE))
+                            fault = ""
+                        client.sendall(data)
+                        continue
+                    if fault and _is_meant(fault, data):
                         self.hits.append(fault)
                         if fault == "cut_reply":
                             client.sendall(data[:-1] if len(data) < 8 else data[: len(data) // 2])
@@ -182,3 +222,11 @@ class Proxy:
         for one in (self._listener, *self._sockets):
             one.close()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _is_meant(fault: str, reply: bytes) -> bool:
+    """Says whether a reply is one that a fault waits for."""
+    if fault == "drop_landing":
+        return re.search(rb"\$\d", reply) is not None
+    # A script that was not there has not run: the fault waits for the request in full.
+    return b"-NOSCRIPT" not in reply

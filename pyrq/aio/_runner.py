@@ -1,9 +1,11 @@
-"""Runs the calls of one facade object, for asyncio: checks the server once, leases lanes, burns doubtful ones."""
+"""Runs the calls of one facade object: checks the server once, leases lanes, burns doubtful ones."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 from weakref import finalize
 
@@ -15,7 +17,8 @@ from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError
 from pyrq.core.keys import Keys
 from pyrq.core.member import Member, Setup
 from pyrq.core.options import Durability, check_wait_fits
-from pyrq.core.session import Held, Identity, Lane, session_ttl
+from pyrq.core.session import EVERYTHING, Held, Identity, Lane, session_ttl
+from pyrq.core.waiting import LATEST_START, NO_WAIT, WAKE_EVERY, WAKE_TRIES, Found, Patience, Wait, pause_after
 from pyrq.core.work import Work
 
 __all__ = ["Runner"]
@@ -101,14 +104,46 @@ class Runner:
             await self._burn(member, doubtful)
         return await self._change(build, None)
 
+    async def insist(self, build: Builder[R], goes_on: Callable[[RqError], Awaitable[bool]]) -> R:
+        """Runs one call that changes something; after a failure it sends the very same again, if that is wished.
+
+        So it takes effect once, whatever became of its earlier sendings.
+
+        Args:
+            build: makes the call.
+            goes_on: is told of each failure, and says whether to send it again.
+        """
+        member = await self.ready()
+
+        async def send(lane: Lane) -> R:
+            identity = lane.next()
+            while True:
+                # What is kept may change meanwhile; the server goes by the identity.
+                call = build(member.keys, identity, member.session.inbox.held)
+                try:
+                    return await self._send(member, call, self.setup.durability)
+                except NotEnoughSyncedSlavesError:
+                    raise
+                except RqError as error:
+                    if not await goes_on(error):
+                        raise
+
+        return await self._on_lane(member, send)
+
     async def _change(self, build: Builder[R], durability: Durability | None) -> R:
         member = await self.ready()
+        held = member.session.inbox.held
+        return await self._on_lane(
+            member, lambda lane: self._send(member, build(member.keys, lane.next(), held), durability)
+        )
+
+    async def _on_lane(self, member: Member, use: Callable[[Lane], Awaitable[R]]) -> R:
+        """Leases a lane to a call, and takes it back by how the call ended."""
         session = member.session
         lane = session.lease()
-        call = build(member.keys, lane.next(), session.inbox.held)
         doubts = self.backend.doubts
         try:
-            result = await self._send(member, call, durability)
+            result = await use(lane)
         except NotEnoughSyncedSlavesError as error:
             # While the error may still ask, no later call may overwrite the lane's record.
             finalize(error, session.free, [lane]).atexit = False
@@ -128,18 +163,28 @@ class Runner:
         self, member: Member, call: Call[R], durability: Durability | None = None, burn: Sequence[Identity] = ()
     ) -> R:
         """Runs a call, and in front of it burns what may still be under way."""
+        result: R = (await self._send_all(member, [call], durability, burn))[-1]
+        return result
+
+    async def _send_all(
+        self,
+        member: Member,
+        calls: Sequence[Call[Any]],
+        durability: Durability | None = None,
+        burn: Sequence[Identity] = (),
+    ) -> list[Any]:
         session = member.session
         doubtful = session.doubtful()
         lasts = [*burn, *(lane.last() for lane in doubtful)]
-        calls: list[Call[Any]] = [ops.burn(member.keys, lasts)] if lasts else []
+        burns: list[Call[Any]] = [ops.burn(member.keys, lasts)] if lasts else []
         try:
-            result: R = (await self.backend.run([*calls, call], durability))[-1]
+            results = await self.backend.run([*burns, *calls], durability)
         except BaseException as error:
             done = isinstance(error, NotEnoughSyncedSlavesError)
             (session.free if done else session.doubt)(doubtful)
             raise
         session.free(doubtful)
-        return result
+        return results
 
     async def _burn(self, member: Member, lanes: Sequence[Lane]) -> None:
         """Burns what may still be under way, so that it can't run late; if that fails, the next call tries again."""
@@ -189,23 +234,92 @@ class Runner:
             if not left:
                 return total
 
-    async def take(self, count: int) -> list[bytes]:
+    async def take(self, count: int, wait: Wait = NO_WAIT) -> Found:
         """Brings items into the inbox until it has enough or nothing waits; gives the oldest, still in the inbox."""
         member = await self.ready()
         await self.settle_release()
         inbox = member.session.inbox
         inbox.resume()
+        blocked = member.session.moves.count(time.monotonic())
+        if blocked:
+            wait = replace(wait, blocked=blocked)
+        if inbox:
+            wait = replace(wait, slice_ms=0)
+        found = Found([], inbox.tenure, False, 0.0, 0.0)
         while len(inbox) < count:
             asked = min(count - len(inbox), ops.CHUNK)
             identity = inbox.lane.next()
-            items = await self._send(member, ops.get(member.keys, identity, inbox.held, asked))
-            if items:
-                inbox.arrived(identity, items)
-            if len(items) < asked:
+            found = await self._send(member, ops.get(member.keys, identity, inbox.held, asked, wait))
+            if found.items:
+                inbox.arrived(identity, found)
+                wait = replace(wait, slice_ms=0)
+            if len(found.items) < asked:
                 break
-        return inbox.peek(count)
+        return replace(found, items=inbox.peek(count))
 
-    async def release(self) -> int:
+    async def ack_and_take(self, acked: Sequence[bytes], count: int) -> Found:
+        """Acknowledges up to 1,000 items and takes, as `take` does; up to 1,000 in the same round trip."""
+        member = await self.ready()
+        await self.settle_release()
+        inbox = member.session.inbox
+        inbox.resume()
+        keys, held = member.keys, inbox.held
+        identity = inbox.lane.next()
+        asked = min(max(0, count - len(inbox)), ops.CHUNK)
+        wait = replace(NO_WAIT, blocked=member.session.moves.count(time.monotonic()))
+        get = ops.get(keys, identity, held, asked, wait)
+
+        async def send(lane: Lane) -> Found:
+            calls = [ops.ack(keys, lane.next(), held, acked), get]
+            found: Found = (await self._send_all(member, calls, self.setup.durability))[-1]
+            return found
+
+        found = await self._on_lane(member, send)
+        if found.items:
+            inbox.arrived(identity, found)
+        if len(found.items) == asked:
+            return await self.take(count)
+        return replace(found, items=inbox.peek(count))
+
+    # Waiting
+
+    def patience(self, timeout: float, lease: float | None) -> Patience:
+        """Begins to wait for some seconds."""
+        return Patience(timeout, time.monotonic(), self.backend.reply_timeout, lease)
+
+    async def block(self, move: object, seconds: float, asked: float) -> float:
+        """Blocks until an item lands for this consumer, or the time is up.
+
+        Args:
+            move: what `Moves.begin` gave when the get said that there is nothing.
+            seconds: for how long that said to block.
+            asked: when that get was sent, on the monotonic clock.
+
+        Returns:
+            For how many seconds to pause before the next get.
+        """
+        member = self.member()
+        moves = member.session.moves
+        until = time.monotonic() + seconds + LATEST_START
+        try:
+            if time.monotonic() - asked < LATEST_START:
+                await self.backend.move(member.keys.queue, member.keys.landing, seconds)
+        except OutcomeUnknown as error:
+            moves.lose(move, until)
+            return pause_after(error) or 0.0
+        except RqError as error:
+            pause = pause_after(error)
+            if pause is None:
+                raise
+            return pause
+        except BaseException:
+            moves.lose(move, until)
+            raise
+        finally:
+            moves.end(move)
+        return 0.0
+
+    async def release(self, durability: Durability | None = None) -> int:
         """Gives back what no caller has seen, and burns the last get, which may still be under way."""
         member = self.member()
         inbox = member.session.inbox
@@ -213,11 +327,31 @@ class Runner:
             return 0
         total, left = await self.settle_release()
         while left:
-            session, lane = member.session, member.session.lease()
-            session.returning = lane, ops.release(member.keys, lane.next(), inbox.held)
-            moved, left = await self._give_back(member, self.setup.durability)
+            moved, left = await self._begin_release(member, inbox.held, durability)
             total += moved
         return total
+
+    async def surrender(self) -> int:
+        """Gives back all that this consumer holds, in its order: what a caller has in hand, too.
+
+        It waits for no replica: were it lost in a failover, a sweep would do it.
+        """
+        member = self.member()
+        inbox = member.session.inbox
+        if not inbox.lane.sequence:
+            return 0
+        total, left = await self.settle_release()
+        inbox.keep(0)  # it is among what is held
+        while left:
+            moved, left = await self._begin_release(member, replace(inbox.held, kept=EVERYTHING), None)
+            total += moved
+        return total
+
+    async def _begin_release(self, member: Member, held: Held, durability: Durability | None) -> tuple[int, int]:
+        session = member.session
+        lane, blocked = session.lease(), session.moves.count(time.monotonic())
+        session.returning = lane, ops.release(member.keys, lane.next(), held, blocked)
+        return await self._give_back(member, durability)
 
     async def settle_release(self) -> tuple[int, int]:
         """Sends a release again whose outcome is not known: until it is, the inbox may hold what went back.
@@ -254,17 +388,33 @@ class Runner:
 
     async def close(self) -> None:
         """Gives back what no caller has seen, ends the session, and lets go of the backend if this object made it."""
-        member = self.member()
+        await self._leave(self.release)
+
+    async def retire(self) -> int:
+        """Closes, and gives back all that this consumer holds; gives how many."""
+        return await self._leave(self.surrender)
+
+    async def _leave(self, give_back: Callable[[], Awaitable[int]]) -> int:
+        member, given = self.member(), 0
         if member.closed:
-            return
+            return 0
+        member.closed = True
         try:
             if member.checked:
-                await self.release()
-                member.closed = True
+                await self._end_waits(member)
+                given = await give_back()
                 # While a request may still be under way, its record must outlive it; it expires by itself.
                 if member.session.at_rest() and member.doubts == self.backend.doubts:
                     await self.backend.run([ops.forget(member.keys)])
         finally:
-            member.closed = True
             if self.owned:
                 await self.backend.close()
+        return given
+
+    async def _end_waits(self, member: Member) -> None:
+        """Ends the moves that are under way, so that none brings something to a consumer that is gone."""
+        for _ in range(WAKE_TRIES):
+            if not member.session.moves.under_way:
+                return
+            await self.backend.wake()
+            await asyncio.sleep(WAKE_EVERY)

@@ -44,6 +44,9 @@ class UniqueQueue(Queue[T]):
         synced_slaves_timeout: int = 100,
         max_retry_rollback: int | None = None,
         max_timeout_in_queue: float | None = None,
+        max_deliveries: int | None = None,
+        max_size: int | None = None,
+        dead_max: int | None = None,
     ) -> None: ...
 
     @overload
@@ -62,6 +65,9 @@ class UniqueQueue(Queue[T]):
         synced_slaves_timeout: int = 100,
         max_retry_rollback: int | None = None,
         max_timeout_in_queue: float | None = None,
+        max_deliveries: int | None = None,
+        max_size: int | None = None,
+        dead_max: int | None = None,
     ) -> None: ...
 
     def __init__(
@@ -79,6 +85,9 @@ class UniqueQueue(Queue[T]):
         synced_slaves_timeout: int = 100,
         max_retry_rollback: int | None = None,
         max_timeout_in_queue: float | None = None,
+        max_deliveries: int | None = None,
+        max_size: int | None = None,
+        dead_max: int | None = None,
     ) -> None:
         """Makes a queue object; sends nothing yet.
 
@@ -101,6 +110,11 @@ class UniqueQueue(Queue[T]):
             synced_slaves_timeout: how long, in milliseconds, at least 100 below the client's socket timeout.
             max_retry_rollback: how many rollbacks `can_rollback_item` allows an item, from 0. None: it is not used.
             max_timeout_in_queue: for how many minutes after its first rollback it allows more. None: it is not used.
+            max_deliveries: how often an item is delivered before it becomes a dead letter, from 1; a reject and the
+                sweep of a silent consumer count. Items are counted by value: equal ones together. None: no limit, and
+                nothing is counted (`consume` has its own).
+            max_size: how many items may wait, those that are put off among them, from 1. None: no limit.
+            dead_max: how many dead letters are kept, from 1: the oldest are deleted when there are more. None: all.
 
         Raises:
             TypeError: an argument is of the wrong type, or not exactly one name is given.
@@ -110,9 +124,10 @@ class UniqueQueue(Queue[T]):
         """
         synced_slaves = (synced_slaves_enabled, synced_slaves_count, synced_slaves_timeout)
         rollback = (max_retry_rollback, max_timeout_in_queue)
+        limits = (max_deliveries, max_size, dead_max)
         argument, given = one_name(queue_name, name)
         setup = QueueSetup.of(
-            given, codec, client_id, durability, synced_slaves, rollback, kind=Kind.UNIQUE, argument=argument
+            given, codec, client_id, durability, synced_slaves, rollback, limits, kind=Kind.UNIQUE, argument=argument
         )
         self._start(setup, redis, retry)
 
@@ -129,33 +144,38 @@ class UniqueQueue(Queue[T]):
     # Adding
 
     @overload
-    async def add_item(self: UniqueQueue[str], item: object) -> bool: ...
+    async def add_item(self: UniqueQueue[str], item: object, delay: float = 0) -> bool: ...
 
     @overload
-    async def add_item(self, item: T) -> bool: ...
+    async def add_item(self, item: T, delay: float = 0) -> bool: ...
 
-    async def add_item(self, item: Any) -> bool:
+    async def add_item(self, item: Any, delay: float = 0) -> bool:
         """Adds one item at the end of the queue, unless it waits already.
 
         Args:
             item: anything but None that the codec accepts; by default bytes as they are, and everything else as text.
+            delay: in how many seconds it is to wait, from 0, by the server's clock. Put off, it is added in any case;
+                if it waits already when it is due, it is dropped.
 
         Returns:
             True if it was added, False if it waits already.
 
         Raises:
+            TypeError: delay is no number.
+            ValueError: delay is out of range.
             InvalidItemError: None, or a value that the codec refuses.
+            QueueFull: the queue has a `max_size`, and it is reached.
             ServerFullError: the server's memory is full.
         """
-        return await self.add_items((item,)) == 1
+        return await self.add_items((item,), delay) == 1
 
     @overload
-    async def add_items(self: UniqueQueue[str], items: Iterable[object]) -> int: ...
+    async def add_items(self: UniqueQueue[str], items: Iterable[object], delay: float = 0) -> int: ...
 
     @overload
-    async def add_items(self, items: Iterable[T]) -> int: ...
+    async def add_items(self, items: Iterable[T], delay: float = 0) -> int: ...
 
-    async def add_items(self, items: Iterable[Any]) -> int:
+    async def add_items(self, items: Iterable[Any], delay: float = 0) -> int:
         """Adds items at the end of the queue, in their order; those that wait already keep their place.
 
         They go out in chunks of 1,000, each taken in whole or not at all. After an error, its attributes `added`,
@@ -164,17 +184,21 @@ class UniqueQueue(Queue[T]):
         Args:
             items: any iterable, also one larger than the memory: it is read as it is sent. None of them may be None. A
                 single text is refused.
+            delay: in how many seconds they are to wait, from 0, by the server's clock. Put off, they are added in any
+                case; those that wait already when they are due are dropped.
 
         Returns:
             How many were added.
 
         Raises:
-            TypeError: not an iterable of items.
+            TypeError: not an iterable of items, or delay is no number.
+            ValueError: delay is out of range.
             InvalidItemError: None, or a value that the codec refuses; nothing was added if `items` is a sequence, a set
                 or a mapping.
+            QueueFull: the queue has a `max_size`; the chunk that does not fit adds nothing.
             ServerFullError: the server's memory is full.
         """
-        return await super().add_items(items)
+        return await super().add_items(items, delay)
 
     # What waits
 

@@ -116,7 +116,9 @@ def _from_url_async(url: str, deadline: float) -> AsyncBackend:
 
 
 def _is_backend(target: Any, *, asynchronous: bool) -> bool:
-    has_all = all(hasattr(target, name) for name in ("run", "close", "deadline", "reply_timeout", "doubts"))
+    has_all = all(
+        hasattr(target, name) for name in ("run", "move", "wake", "close", "deadline", "reply_timeout", "doubts")
+    )
     return has_all and inspect.iscoroutinefunction(target.run) is asynchronous
 
 

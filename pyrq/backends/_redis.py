@@ -6,8 +6,10 @@ per pipeline, bytes throughout, and no resending but ours. Tools that patch `exe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import redis
 from redis import exceptions
@@ -21,6 +23,7 @@ __all__ = [
     "POOL_ARGS",
     "REFUSED",
     "gone",
+    "moves_on",
     "packed",
     "pool_size",
     "refusal",
@@ -128,6 +131,16 @@ def _harmless(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value for name, value in kwargs.items() if not name.startswith(("event_dispatcher", "maint_", "oss_"))
     }
+
+
+_moves: WeakKeyDictionary[Any, set[object]] = WeakKeyDictionary()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_moves.clear)  # they are the parent's
+
+
+def moves_on(pool: Any) -> set[object]:
+    """Gives the blocking moves that are under way on a pool, of all backends that share it."""
+    return _moves.setdefault(pool, set())
 
 
 def pool_size(pool: Any) -> int | None:

@@ -47,6 +47,30 @@ class Backend(Protocol):
         """
         ...
 
+    def move(self, source: bytes, target: bytes, seconds: float) -> bool:
+        """Moves the last item of a list to the head of another one; waits for an item if there is none (BLMOVE).
+
+        It is sent once: who loses the answer looks at the target.
+
+        Args:
+            source: the list to take from.
+            target: the list to put it into.
+            seconds: for how long to wait at the most, from 0.005, less than `reply_timeout`. A wait for a connection
+                counts: the move must not last longer than the caller has reckoned with.
+
+        Returns:
+            Whether an item was moved.
+
+        Raises:
+            OutcomeUnknown: it was sent, and no answer came; an item may have been moved, or still be.
+            RqError: nothing was moved.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Ends the moves that wait on this backend, as if their time were up, where the server allows that."""
+        ...
+
     def close(self) -> None:
         """Lets go of what this backend made itself; a client that it was given stays open."""
         ...
@@ -82,6 +106,30 @@ class AsyncBackend(Protocol):
             NotEnoughSyncedSlavesError: all is done; too few confirmed it. Its `confirm` asks again.
             RqError: nothing was done.
         """
+        ...
+
+    async def move(self, source: bytes, target: bytes, seconds: float) -> bool:
+        """Moves the last item of a list to the head of another one; waits for an item if there is none (BLMOVE).
+
+        It is sent once: who loses the answer, or is cancelled, looks at the target.
+
+        Args:
+            source: the list to take from.
+            target: the list to put it into.
+            seconds: for how long to wait at the most, from 0.005, less than `reply_timeout`. A wait for a connection
+                counts: the move must not last longer than the caller has reckoned with.
+
+        Returns:
+            Whether an item was moved.
+
+        Raises:
+            OutcomeUnknown: it was sent, and no answer came; an item may have been moved, or still be.
+            RqError: nothing was moved.
+        """
+        ...
+
+    async def wake(self) -> None:
+        """Ends the moves that wait on this backend, as if their time were up, where the server allows that."""
         ...
 
     async def close(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from redis import exceptions
@@ -16,14 +17,31 @@ from pyrq.core.call import Call
 from pyrq.core.errors import (
     AsyncNotEnoughSyncedSlavesError,
     NotEnoughSyncedSlavesError,
+    OutcomeUnknown,
     RqError,
+    ServerBusyError,
     ServerGoneError,
 )
 from pyrq.core.options import Durability
 from pyrq.core.retry import NoAnswer, Tries, Unreached
-from pyrq.core.wire import NeedsSource, Refusal, TryLater, check_server, commands, failure_of, results, trial
+from pyrq.core.wire import (
+    NeedsSource,
+    Refusal,
+    TryLater,
+    check_server,
+    commands,
+    failure_of,
+    move_commands,
+    moved,
+    results,
+    trial,
+    unblock,
+)
 
 __all__ = ["AsyncRedisBackend"]
+
+_LEAST_WAIT = 0.001
+"""To the server, 0 is for ever."""
 
 
 class AsyncRedisBackend:
@@ -43,8 +61,9 @@ class AsyncRedisBackend:
         self._pool = pool
         self._on_close = on_close
         self._checked: set[Durability | None] = set()
-        size = _redis.pool_size(pool)
-        self._places = asyncio.Semaphore(size) if size else None
+        self._waiting: set[tuple[int, Any]] = set()
+        self._size = _redis.pool_size(pool)
+        self._places = asyncio.Semaphore(self._size) if self._size else None
 
     async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
         """Runs calls in order, as `AsyncBackend.run` says."""
@@ -59,6 +78,59 @@ class AsyncRedisBackend:
                 pause = tries.next(failure, now(), random.random())
                 await self._revive(failure)
             await asyncio.sleep(pause)
+
+    async def move(self, source: bytes, target: bytes, seconds: float) -> bool:
+        """Moves an item, or waits for one, as `AsyncBackend.move` says."""
+        now = asyncio.get_running_loop().time
+        until = now() + seconds
+        try:
+            with self._moving():
+                async with self._connection() as connection:
+                    left = until - now()
+                    if left < _LEAST_WAIT:
+                        return False
+                    return moved(await self._wait_for_move(connection, move_commands(source, target, left)))
+        except _redis.LOST as error:
+            raise OutcomeUnknown from _redis.gone(error)
+        except TryLater as refused:
+            raise refused.error from None
+        except Unreached as failure:
+            raise failure.error from failure.error.__cause__
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Leaves at least one place of the pool to others: what waits must not keep those from working that end it."""
+        move, moves = object(), _redis.moves_on(self._pool)
+        moves.add(move)
+        try:
+            if self._size and len(moves) >= self._size:
+                raise ServerBusyError("No connection of the pool is free to wait on. Give it more connections.")
+            yield
+        finally:
+            moves.discard(move)
+
+    async def _wait_for_move(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> Any:
+        try:
+            await self._say(connection, sent)
+            own = await self._read(connection)
+            waiting = (os.getpid(), own)
+            self._waiting.add(waiting)
+            try:
+                return await self._read(connection)
+            finally:
+                self._waiting.discard(waiting)
+        except _redis.REFUSED as error:
+            raise _redis.refused(error) from None
+
+    async def wake(self) -> None:
+        """Wakes what waits on this backend, as `AsyncBackend.wake` says."""
+        mine = [own for process, own in list(self._waiting) if process == os.getpid() and isinstance(own, int)]
+        for own in mine:
+            try:
+                async with self._connection() as connection:
+                    await self._exchange(connection, [unblock(own)])
+            except (Unreached, TryLater, RqError):
+                return  # it ends by itself when its time is up
 
     async def _attempt(self, calls: Sequence[Call[Any]], durability: Durability | None, in_full: bool) -> list[Any]:
         async with self._connection() as connection:
@@ -82,12 +154,7 @@ class AsyncRedisBackend:
 
     async def _exchange(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[Any]:
         try:
-            task = asyncio.current_task()
-            cancels = task.cancelling() if task else 0
-            await connection.send_packed_command(_redis.packed(connection, sent))
-            if task and task.cancelling() > cancels:
-                # Python 3.11's wait_for, with which redis-py sends, swallows a cancellation once all is sent.
-                raise asyncio.CancelledError
+            await self._say(connection, sent)
             return [await self._read(connection) for _ in sent]
         except _redis.REFUSED as error:
             raise _redis.refused(error) from None
@@ -97,6 +164,14 @@ class AsyncRedisBackend:
         except BaseException:
             self.doubts += 1
             raise
+
+    async def _say(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> None:
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
+        await connection.send_packed_command(_redis.packed(connection, sent))
+        if task and task.cancelling() > cancels:
+            # Python 3.11's wait_for, with which redis-py sends, swallows a cancellation once all is sent.
+            raise asyncio.CancelledError
 
     async def _read(self, connection: Any) -> Any:
         try:

@@ -15,12 +15,27 @@ from redis import exceptions
 from pyrq.backends import _redis
 from pyrq.core import ops
 from pyrq.core.call import Call
-from pyrq.core.errors import NotEnoughSyncedSlavesError, RqError, ServerGoneError
+from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError, ServerBusyError, ServerGoneError
 from pyrq.core.options import Durability
 from pyrq.core.retry import NoAnswer, Tries, Unreached
-from pyrq.core.wire import NeedsSource, Refusal, TryLater, check_server, commands, failure_of, results, trial
+from pyrq.core.wire import (
+    NeedsSource,
+    Refusal,
+    TryLater,
+    check_server,
+    commands,
+    failure_of,
+    move_commands,
+    moved,
+    results,
+    trial,
+    unblock,
+)
 
 __all__ = ["RedisBackend"]
+
+_LEAST_WAIT = 0.001
+"""To the server, 0 is for ever."""
 
 
 class RedisBackend:
@@ -40,16 +55,17 @@ class RedisBackend:
         self._pool = pool
         self._on_close = on_close
         self._checked: set[Durability | None] = set()
+        self._waiting: set[tuple[int, Any]] = set()
+        self._size = _redis.pool_size(pool)
         self._pid = os.getpid()
         self._places = self._make_places()
 
     def _make_places(self) -> SimpleQueue[None] | None:
-        size = _redis.pool_size(self._pool)
-        if not size:
+        if not self._size:
             return None
         # Not a semaphore: one that Ctrl-C hits inside keeps its inner lock for ever (measured). This one is in C.
         places: SimpleQueue[None] = SimpleQueue()
-        for _ in range(size):
+        for _ in range(self._size):
             places.put(None)
         return places
 
@@ -66,6 +82,57 @@ class RedisBackend:
                 pause = tries.next(failure, time.monotonic(), random.random())
                 self._revive(failure)
             time.sleep(pause)
+
+    def move(self, source: bytes, target: bytes, seconds: float) -> bool:
+        """Moves an item, or waits for one, as `Backend.move` says."""
+        until = time.monotonic() + seconds
+        try:
+            with self._moving(), self._connection() as connection:
+                left = until - time.monotonic()
+                if left < _LEAST_WAIT:
+                    return False
+                return moved(self._wait_for_move(connection, move_commands(source, target, left)))
+        except _redis.LOST as error:
+            raise OutcomeUnknown from _redis.gone(error)
+        except TryLater as refused:
+            raise refused.error from None
+        except Unreached as failure:
+            raise failure.error from failure.error.__cause__
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Leaves at least one place of the pool to others: what waits must not keep those from working that end it."""
+        move, moves = object(), _redis.moves_on(self._pool)
+        moves.add(move)
+        try:
+            if self._size and len(moves) >= self._size:
+                raise ServerBusyError("No connection of the pool is free to wait on. Give it more connections.")
+            yield
+        finally:
+            moves.discard(move)
+
+    def _wait_for_move(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> Any:
+        try:
+            connection.send_packed_command(_redis.packed(connection, sent))
+            own = self._read(connection)
+            waiting = (os.getpid(), own)
+            self._waiting.add(waiting)
+            try:
+                return self._read(connection)
+            finally:
+                self._waiting.discard(waiting)
+        except _redis.REFUSED as error:
+            raise _redis.refused(error) from None
+
+    def wake(self) -> None:
+        """Wakes what waits on this backend, as `Backend.wake` says."""
+        mine = [own for process, own in list(self._waiting) if process == os.getpid() and isinstance(own, int)]
+        for own in mine:
+            try:
+                with self._connection() as connection:
+                    self._exchange(connection, [unblock(own)])
+            except (Unreached, TryLater, RqError):
+                return  # it ends by itself when its time is up
 
     def _attempt(self, calls: Sequence[Call[Any]], durability: Durability | None, in_full: bool) -> list[Any]:
         with self._connection() as connection:

@@ -9,7 +9,17 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pyrq.core.errors import InvalidItemError
 
-__all__ = ["BytesCodec", "Codec", "Decoded", "JsonCodec", "TextCodec", "decode_all", "encode", "encode_all"]
+__all__ = [
+    "BytesCodec",
+    "Codec",
+    "Decoded",
+    "JsonCodec",
+    "TextCodec",
+    "decode_all",
+    "decode_one",
+    "encode",
+    "encode_all",
+]
 
 T = TypeVar("T")
 
@@ -163,8 +173,16 @@ def decode_all(codec: Codec[T], items: Iterable[bytes]) -> Decoded[T]:
     result: Decoded[T] = Decoded()
     for item in items:
         try:
-            result.values.append(decode(item))
+            if (value := decode(item)) is None:
+                raise ValueError("None is no item")  # it could not be acknowledged
+            result.values.append(value)
         except Exception as error:  # noqa: BLE001 - a codec is the user's and may raise anything
             result.spoilt.append(item)
             result.reason = result.reason or f"{type(codec).__name__} can't decode it: {type(error).__name__}"
     return result
+
+
+def decode_one(codec: Codec[T], item: bytes) -> T | None:
+    """Decodes an item; gives None if it can't be."""
+    values = decode_all(codec, (item,)).values
+    return values[0] if values else None

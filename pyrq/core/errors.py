@@ -28,6 +28,7 @@ __all__ = [
     "OutcomeUnknown",
     "PermissionDeniedError",
     "QueueClosedError",
+    "QueueFull",
     "ReadOnlyReplicaError",
     "RqError",
     "ServerBusyError",
@@ -166,6 +167,12 @@ class PermissionDeniedError(RqError):
 class ServerFullError(RqError):
     """The server's memory is full (maxmemory), so nothing was added. Take items out or give it more memory: get, ack,
     reject and sweep still work.
+    """
+
+
+class QueueFull(RqError):
+    """The queue is full: more items would wait than its max_size allows, so these were not added. Add fewer, or wait
+    until consumers have taken some.
     """
 
 

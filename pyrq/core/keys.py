@@ -106,14 +106,20 @@ class Keys:
         queue: list; what waits, next out at the tail.
         processing: list; what this consumer holds, newest at the head.
         timeouts: hash; processing key -> unix seconds of the last contact.
-        consumers: hash; client id -> its last get, `<sequence> <how many>`.
+        consumers: hash; client id -> its last get, `<sequence> <how many>`; client id + `/lease` -> `<seconds>
+            <tenure>`; client id + `/landing` -> unix seconds until when a blocked move may bring something.
         session: hash; lane -> `<last sequence> <reply>`.
-        dead: list; what could not be used.
+        landing: list; what a blocked move brought for this consumer.
+        delayed: sorted set; what was put off, by when it is due.
+        deliveries: hash; item -> how often it was delivered in vain.
+        dead: list; the dead letters, newest at the head.
+        meta: hash; the queue's state: `paused`, `swept` and `waking`.
         unique: set; what waits in a queue of unique items.
         retry_count: hash; item -> how often it was rolled back.
         retry_timeout: hash; item -> unix minutes of its first rollback.
         repair: set; what a repair found waiting, while it works.
         prefix: what every processing key of the queue starts with.
+        landing_prefix: what every landing list of the queue starts with.
         consumer: the client id, as bytes.
     """
 
@@ -125,12 +131,17 @@ class Keys:
     timeouts: bytes
     consumers: bytes
     session: bytes
+    landing: bytes
+    delayed: bytes
+    deliveries: bytes
     dead: bytes
+    meta: bytes
     unique: bytes
     retry_count: bytes
     retry_timeout: bytes
     repair: bytes
     prefix: bytes
+    landing_prefix: bytes
     consumer: bytes
 
     @classmethod
@@ -147,6 +158,7 @@ class Keys:
         """
         queue, consumer = name.encode(), client_id.encode()
         prefix = queue + _PROCESSING.encode()
+        landing_prefix = queue + b"/landing/"
         return cls(
             name=name,
             kind=kind,
@@ -156,11 +168,16 @@ class Keys:
             timeouts=queue + b"-timeouts",
             consumers=queue + b"/consumers",
             session=queue + b"/session/" + consumer,
+            landing=landing_prefix + consumer,
+            delayed=queue + b"/delayed",
+            deliveries=queue + b"/deliveries",
             dead=queue + b"/dead",
+            meta=queue + b"/meta",
             unique=queue + b"-unique",
             retry_count=queue + b"-retry-count",
             retry_timeout=queue + b"-retry-timeout",
             repair=queue + b"/repair/" + consumer,
             prefix=prefix,
+            landing_prefix=landing_prefix,
             consumer=consumer,
         )

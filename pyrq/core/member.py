@@ -10,6 +10,7 @@ from pyrq.core.call import Call
 from pyrq.core.codec import Codec, TextCodec
 from pyrq.core.errors import QueueClosedError
 from pyrq.core.keys import Keys, Kind, check_label, check_name
+from pyrq.core.limits import Limits
 from pyrq.core.options import Durability, check_count, check_whole_seconds, durability_of
 from pyrq.core.rollback import RollbackLimit
 from pyrq.core.session import Session
@@ -44,9 +45,11 @@ class QueueSetup(Setup[T]):
 
     Attributes:
         rollback_limit: when an item is blocked, or None.
+        limits: its bounds.
     """
 
     rollback_limit: RollbackLimit | None
+    limits: Limits
 
     @classmethod
     def of(
@@ -57,6 +60,7 @@ class QueueSetup(Setup[T]):
         durability: Durability | None,
         synced_slaves: tuple[bool, int, int],
         rollback: tuple[int | None, float | None],
+        limits: tuple[int | None, int | None, int | None],
         kind: Kind = Kind.PLAIN,
         argument: str = "name",
     ) -> QueueSetup[Any]:
@@ -69,6 +73,7 @@ class QueueSetup(Setup[T]):
             durability: what each mutation waits for, or None.
             synced_slaves: the older spelling of it: enabled, count, timeout in milliseconds.
             rollback: how many rollbacks an item may have, and for how many minutes it is not blocked, or None.
+            limits: its bounds: max_deliveries, max_size and dead_max, or None.
             kind: whether its items are unique.
             argument: how the caller's parameter for the name is called, for the error.
 
@@ -80,7 +85,7 @@ class QueueSetup(Setup[T]):
             ValueError: an option is out of range.
         """
         common = _common(argument, name, codec, label, durability, synced_slaves)
-        return cls(kind, *common, RollbackLimit.of(*rollback))
+        return cls(kind, *common, RollbackLimit.of(*rollback), Limits.of(*limits))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ __all__ = [
     "Replicas",
     "check_count",
     "check_deadline",
+    "check_lease",
+    "check_number",
     "check_seconds",
     "check_whole_seconds",
     "check_wait_fits",
@@ -83,6 +85,47 @@ def check_seconds(argument: str, value: object, *, most: float = 1e9, unit: str 
     if not 0 <= (number := _float(value)) <= most:
         raise ValueError(f"{argument} must be {span}, not {value}")
     return number
+
+
+def check_number(argument: str, value: object, *, least: float, most: float) -> float:
+    """Checks a number in a range.
+
+    Args:
+        argument: how the caller's parameter is called, for the error.
+        value: an int, a float, or what converts to one; not a bool.
+        least: the smallest value allowed.
+        most: the largest value allowed.
+
+    Returns:
+        The number.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: out of range, or not finite.
+    """
+    span = f"a number from {least:g} to {most:g}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{argument} must be {span}, not {type(value).__name__}")
+    number = _float(value)
+    if not math.isfinite(number) or not least <= number <= most:
+        raise ValueError(f"{argument} must be {span}, not {number:g}")
+    return number
+
+
+def check_lease(value: object) -> float:
+    """Checks a lease.
+
+    Args:
+        value: seconds.
+
+    Returns:
+        The seconds.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: out of range.
+    """
+    return check_number("lease", value, least=0.1, most=1e6)
 
 
 def _float(value: Real) -> float:

@@ -22,10 +22,13 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 from pyrq.core.call import Call
+from pyrq.core.waiting import Found
 
-__all__ = ["GET_LANE", "Held", "Identity", "Inbox", "Lane", "Session", "session_ttl"]
+__all__ = ["EVERYTHING", "GET_LANE", "Held", "Identity", "Inbox", "Lane", "Moves", "Session", "session_ttl"]
 
 GET_LANE = b"get"
+EVERYTHING = 2**31
+"""More than any list holds."""
 _MIN_TTL = 120
 _TTL_PER_DEADLINE = 4
 _MOST_BURNT = 500
@@ -89,10 +92,12 @@ class Held:
     Attributes:
         received: the sequence of the last get whose items arrived, 0 for none.
         kept: how many of the newest items arrived but were not returned to a caller yet.
+        tenure: to which tenure of the consumer the items of the call belong, or 0: none of a lease.
     """
 
     received: int = 0
     kept: int = 0
+    tenure: int = 0
 
 
 class Inbox:
@@ -103,19 +108,21 @@ class Inbox:
         self._arriving = Held()
         self.lane = Lane(GET_LANE, ttl)
         self.held = Held()
+        self.tenure = 0
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def arrived(self, identity: Identity, items: Sequence[bytes]) -> None:
+    def arrived(self, identity: Identity, found: Found) -> None:
         """Takes in what a get brought; an empty answer has not arrived, it left no record to confirm.
 
         Args:
             identity: which get.
-            items: what it brought, oldest first; at least one.
+            found: what it brought; at least one item.
         """
-        self._arriving = Held(identity.sequence, len(self._items) + len(items))
-        self._items.extend(items)
+        self.tenure = found.tenure
+        self._arriving = Held(identity.sequence, len(self._items) + len(found.items))
+        self._items.extend(found.items)
         self.held = self._arriving
 
     def peek(self, count: int) -> list[bytes]:
@@ -182,6 +189,51 @@ class Inbox:
         self.held = Held(self.held.received, len(self._items))
 
 
+class Moves:
+    """The blocking moves of a consumer: how many may still bring something to its landing list."""
+
+    def __init__(self) -> None:
+        self._under_way: set[object] = set()
+        self._lost_until = 0.0
+
+    def begin(self) -> object:
+        """Begins a move; to be called by who holds the lock around gets.
+
+        Returns:
+            What `end` takes.
+        """
+        move = object()
+        self._under_way.add(move)
+        return move
+
+    def end(self, move: object) -> None:
+        """Ends a move that was answered, or never sent."""
+        self._under_way.discard(move)
+
+    def lose(self, move: object, until: float) -> None:
+        """Ends a move whose answer is lost.
+
+        Args:
+            move: what `begin` gave.
+            until: until when it may still bring something, on the caller's monotonic clock.
+        """
+        self._lost_until = max(self._lost_until, until)
+        self._under_way.discard(move)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether one is not answered yet."""
+        return bool(self._under_way)
+
+    def count(self, now: float) -> int:
+        """Gives how many may still bring something.
+
+        Args:
+            now: the caller's monotonic clock.
+        """
+        return len(self._under_way) + (now < self._lost_until)
+
+
 class Session:
     """The calls of one facade object: its lanes and its inbox."""
 
@@ -192,6 +244,7 @@ class Session:
         self._free: list[Lane] = []
         self._doubtful: list[Lane] = []
         self.inbox = Inbox(ttl)
+        self.moves = Moves()
         self.returning: tuple[Lane, Call[tuple[int, int]]] | None = None
         """A release whose outcome is not known; to be sent again, as it was, before the inbox is used."""
 

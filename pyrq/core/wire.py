@@ -24,6 +24,9 @@ __all__ = [
     "commands",
     "error_of",
     "failure_of",
+    "move_commands",
+    "moved",
+    "unblock",
     "results",
     "trial",
 ]
@@ -135,6 +138,35 @@ def _wait(durability: Durability) -> Command:
     if isinstance(durability, Replicas):
         return b"WAIT", b"%d" % durability.count, b"%d" % durability.timeout_ms
     return b"WAITAOF", b"%d" % durability.local, b"%d" % durability.replicas, b"%d" % durability.timeout_ms
+
+
+def move_commands(source: bytes, target: bytes, seconds: float) -> list[Command]:
+    """Gives the commands of a blocking move: who asks (https://redis.io/commands/client-id), so that another connection
+    can wake it, and the move itself (https://redis.io/commands/blmove).
+    """
+    return [(b"CLIENT", b"ID"), (b"BLMOVE", source, target, b"RIGHT", b"LEFT", b"%.3f" % seconds)]
+
+
+def moved(reply: Any) -> bool:
+    """Reads the answer of a blocking move.
+
+    Args:
+        reply: an item, None, or a `Refusal`.
+
+    Returns:
+        Whether an item was moved.
+
+    Raises:
+        RqError: refused; nothing was moved.
+    """
+    if isinstance(reply, Refusal):
+        raise error_of(reply)
+    return reply is not None
+
+
+def unblock(connection: int) -> Command:
+    """Gives the command that wakes a blocked connection (https://redis.io/commands/client-unblock)."""
+    return b"CLIENT", b"UNBLOCK", b"%d" % connection
 
 
 def trial(durability: Durability) -> Command:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pyrq.core.codec import BytesCodec, Codec, JsonCodec, TextCodec
-from pyrq.core.errors import NotEnoughSyncedSlavesError
+from pyrq.core.consuming import ConsumerEvent, EventKind, Lease, Totals, current_lease
+from pyrq.core.errors import NotEnoughSyncedSlavesError, QueueFull
 from pyrq.core.options import Fsync, Replicas
+from pyrq.core.verdicts import Backoff, Bury, Drop, Retry
+from pyrq.core.views import DeadLetter, InFlight, Stats
+from pyrq.sync.batch import Batch
+from pyrq.sync.consumer import BatchConsumer, Consumer
+from pyrq.sync.dead_letters import DeadLetters
 from pyrq.sync.pool import Pool
 from pyrq.sync.queue import Queue
 from pyrq.sync.unique_queue import UniqueQueue
@@ -20,4 +26,21 @@ __all__ = [
     "BytesCodec",
     "JsonCodec",
     "NotEnoughSyncedSlavesError",
+    "QueueFull",
+    "Consumer",
+    "BatchConsumer",
+    "Retry",
+    "Bury",
+    "Drop",
+    "Backoff",
+    "current_lease",
+    "Lease",
+    "ConsumerEvent",
+    "EventKind",
+    "Totals",
+    "Batch",
+    "DeadLetter",
+    "DeadLetters",
+    "InFlight",
+    "Stats",
 ]

@@ -25,9 +25,12 @@ class Upkeep(Facade[T]):
     def re_enqueue_timeout_items(self, timeout: float = 7200) -> int:
         """Gives back what silent consumers held, as the next out, the consumer with the oldest contact first.
 
+        Where the queue has `max_deliveries`, this counts as a delivery, and an item that was delivered so often becomes
+        a dead letter.
+
         Args:
             timeout: since how many seconds a consumer must be silent, by the server's clock, from 0. Each get that
-                finds something is a contact.
+                finds something is a contact. One that runs `consume` has a lease, and is swept after that instead.
 
         Returns:
             How many items came back.
@@ -37,7 +40,7 @@ class Upkeep(Facade[T]):
             ValueError: timeout is out of range.
         """
         seconds = check_seconds("timeout", timeout)
-        return self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, seconds))
+        return self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, seconds, self._setup.limits))
 
     def re_enqueue_all_items(self) -> int:
         """Gives back what all consumers hold, live ones and this one included, as the next out.
@@ -47,7 +50,7 @@ class Upkeep(Facade[T]):
         """
         with self._run.get_lock:
             self._run.settle_release()
-            total = self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, None))
+            total = self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, None, self._setup.limits))
             self._run.member().session.inbox.keep(0)  # it was among what all hold
         return total
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
 from pyrq.core import ops
-from pyrq.core.codec import Codec, decode_all
+from pyrq.core.codec import Codec
+from pyrq.core.consuming import ConsumerEvent, Totals
 from pyrq.core.member import QueueSetup
-from pyrq.core.options import Durability, check_count
-from pyrq.core.session import Held
+from pyrq.core.options import Durability, check_seconds
+from pyrq.core.verdicts import Backoff
 from pyrq.core.work import Work
-from pyrq.sync._upkeep import Upkeep
+from pyrq.sync._taking import Taking
+from pyrq.sync.consumer import BatchConsumer, Consumer
 
 __all__ = ["Queue"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger("pyrq.queue")
 
-
-class Queue(Upkeep[T]):
+class Queue(Taking[T]):
     """A reliable queue: what is accepted is never lost, and each call takes effect once.
 
     Producers add items; a consumer takes a batch, works, and acknowledges or rejects it. What a consumer has taken
@@ -52,6 +52,9 @@ class Queue(Upkeep[T]):
         synced_slaves_timeout: int = 100,
         max_retry_rollback: int | None = None,
         max_timeout_in_queue: float | None = None,
+        max_deliveries: int | None = None,
+        max_size: int | None = None,
+        dead_max: int | None = None,
     ) -> None: ...
 
     @overload
@@ -69,6 +72,9 @@ class Queue(Upkeep[T]):
         synced_slaves_timeout: int = 100,
         max_retry_rollback: int | None = None,
         max_timeout_in_queue: float | None = None,
+        max_deliveries: int | None = None,
+        max_size: int | None = None,
+        dead_max: int | None = None,
     ) -> None: ...
 
     def __init__(
@@ -85,6 +91,9 @@ class Queue(Upkeep[T]):
         synced_slaves_timeout: int = 100,
         max_retry_rollback: int | None = None,
         max_timeout_in_queue: float | None = None,
+        max_deliveries: int | None = None,
+        max_size: int | None = None,
+        dead_max: int | None = None,
     ) -> None:
         """Makes a queue object; sends nothing yet.
 
@@ -107,6 +116,11 @@ class Queue(Upkeep[T]):
             synced_slaves_timeout: how long, in milliseconds, at least 100 below the client's socket timeout.
             max_retry_rollback: how many rollbacks `can_rollback_item` allows an item, from 0. None: it is not used.
             max_timeout_in_queue: for how many minutes after its first rollback it allows more. None: it is not used.
+            max_deliveries: how often an item is delivered before it becomes a dead letter, from 1; a reject and the
+                sweep of a silent consumer count. Items are counted by value: equal ones together. None: no limit, and
+                nothing is counted (`consume` has its own).
+            max_size: how many items may wait, those that are put off among them, from 1. None: no limit.
+            dead_max: how many dead letters are kept, from 1: the oldest are deleted when there are more. None: all.
 
         Raises:
             TypeError: an argument is of the wrong type.
@@ -116,7 +130,8 @@ class Queue(Upkeep[T]):
         """
         synced_slaves = (synced_slaves_enabled, synced_slaves_count, synced_slaves_timeout)
         rollback = (max_retry_rollback, max_timeout_in_queue)
-        self._start(QueueSetup.of(name, codec, client_id, durability, synced_slaves, rollback), redis, retry)
+        limits = (max_deliveries, max_size, dead_max)
+        self._start(QueueSetup.of(name, codec, client_id, durability, synced_slaves, rollback, limits), redis, retry)
 
     # Names
 
@@ -143,33 +158,37 @@ class Queue(Upkeep[T]):
     # Adding
 
     @overload
-    def add_item(self: Queue[str], item: object) -> bool: ...
+    def add_item(self: Queue[str], item: object, delay: float = 0) -> bool: ...
 
     @overload
-    def add_item(self, item: T) -> bool: ...
+    def add_item(self, item: T, delay: float = 0) -> bool: ...
 
-    def add_item(self, item: Any) -> bool:
+    def add_item(self, item: Any, delay: float = 0) -> bool:
         """Adds one item at the end of the queue.
 
         Args:
             item: anything but None that the codec accepts; by default bytes as they are, and everything else as text.
+            delay: in how many seconds it is to wait, from 0, by the server's clock.
 
         Returns:
             True: it was added.
 
         Raises:
+            TypeError: delay is no number.
+            ValueError: delay is out of range.
             InvalidItemError: None, or a value that the codec refuses.
+            QueueFull: the queue has a `max_size`, and it is reached.
             ServerFullError: the server's memory is full.
         """
-        return self.add_items((item,)) == 1
+        return self.add_items((item,), delay) == 1
 
     @overload
-    def add_items(self: Queue[str], items: Iterable[object]) -> int: ...
+    def add_items(self: Queue[str], items: Iterable[object], delay: float = 0) -> int: ...
 
     @overload
-    def add_items(self, items: Iterable[T]) -> int: ...
+    def add_items(self, items: Iterable[T], delay: float = 0) -> int: ...
 
-    def add_items(self, items: Iterable[Any]) -> int:
+    def add_items(self, items: Iterable[Any], delay: float = 0) -> int:
         """Adds items at the end of the queue, in their order.
 
         They go out in chunks of 1,000, each added whole or not at all. After an error, its attributes `added`,
@@ -178,62 +197,31 @@ class Queue(Upkeep[T]):
         Args:
             items: any iterable, also one larger than the memory: it is read as it is sent. None of them may be None. A
                 single text is refused.
+            delay: in how many seconds they are to wait, from 0, by the server's clock. Whoever gets then moves them to
+                the end of the queue, in order.
 
         Returns:
             How many were added.
 
         Raises:
-            TypeError: not an iterable of items.
+            TypeError: not an iterable of items, or delay is no number.
+            ValueError: delay is out of range.
             InvalidItemError: None, or a value that the codec refuses; nothing was added if `items` is a sequence, a set
                 or a mapping.
+            QueueFull: the queue has a `max_size`; the chunk that does not fit adds nothing.
             ServerFullError: the server's memory is full.
         """
+        seconds, limits = check_seconds("delay", delay), self._setup.limits
         work = Work.forward(self._codec, items)
-        return self._run.change_all(work, lambda chunk: lambda keys, identity, _: ops.add(keys, identity, chunk))
+        if not seconds:
+            return self._run.change_all(
+                work, lambda chunk: lambda keys, identity, _: ops.add(keys, identity, chunk, limits)
+            )
+        return self._run.change_all(
+            work, lambda chunk: lambda keys, identity, _: ops.put_off(keys, identity, chunk, seconds, limits)
+        )
 
-    # Taking
-
-    def get_items(self, count: int) -> list[T]:
-        """Takes the oldest items. They are held by this consumer until they are acknowledged or rejected.
-
-        What an earlier call did not get through to its caller (a lost reply, an error in a later chunk) comes first.
-        An item that the codec can't decode is moved to the dead letters, and the others are returned.
-
-        Args:
-            count: how many at the most, from 0. More than 1,000 are taken in several round trips.
-
-        Returns:
-            The items, oldest first; an empty list if none waits.
-
-        Raises:
-            TypeError: count is no whole number.
-            ValueError: count is negative.
-        """
-        count = check_count("count", count)
-        self._run.member().check_open()
-        if not count:
-            return []
-        with self._run.get_lock:
-            while True:
-                items = self._run.take(count)
-                inbox = self._run.member().session.inbox
-                decoded = decode_all(self._codec, items)
-                if not decoded.spoilt:
-                    # Only now: what fails before leaves all of it in the inbox.
-                    inbox.take(len(decoded.values))
-                    return decoded.values
-                self._bury(decoded.spoilt, decoded.reason)
-
-    def _bury(self, spoilt: list[bytes], reason: str) -> None:
-        inbox = self._run.member().session.inbox
-        # First out of the inbox: an ack of another thread must not take them for newer than what it acknowledges.
-        inbox.discard(spoilt)
-        try:
-            self._run.change(lambda keys, identity, held: ops.bury(keys, identity, Held(held.received), spoilt, reason))
-        except BaseException:
-            inbox.restore(spoilt)
-            raise
-        _log.warning("queue %s: buried %d items: %s", self.name, len(spoilt), reason)
+    # Settling
 
     def ack_item(self, item: T) -> bool:
         """Acknowledges one item: it is done with.
@@ -284,6 +272,8 @@ class Queue(Upkeep[T]):
     def reject_items(self, items: Iterable[T]) -> int:
         """Gives items back, as the next out, in the order given.
 
+        Where the queue has `max_deliveries`, an item that was delivered so often becomes a dead letter instead.
+
         Args:
             items: any iterable of items that this consumer took; read whole.
 
@@ -294,9 +284,10 @@ class Queue(Upkeep[T]):
             TypeError: not an iterable of items.
             InvalidItemError: None, or a value that the codec refuses.
         """
+        limits = self._setup.limits
         work = Work.backward(self._codec, items)
         return self._run.change_all(
-            work, lambda chunk: lambda keys, identity, held: ops.reject(keys, identity, held, chunk)
+            work, lambda chunk: lambda keys, identity, held: ops.reject(keys, identity, held, chunk, limits)
         )
 
     def revert_item(self, item: T) -> bool:
@@ -328,53 +319,121 @@ class Queue(Upkeep[T]):
         """
         return self.reject_items(items)
 
-    # What waits
+    # Consuming
 
-    def delete_item(self, item: T, count: int = 0) -> int:
-        """Removes copies of an item that wait, the newest first.
+    def consume(
+        self,
+        handler: Callable[[T], object],
+        *,
+        batch: int = 1,
+        concurrency: int = 1,
+        lease: float = 30.0,
+        max_deliveries: int | None = None,
+        backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
+        stop: threading.Event | None = None,
+        grace: float = 10.0,
+        on_event: Callable[[ConsumerEvent], object] | None = None,
+    ) -> Totals:
+        """Calls a handler with each item, and settles it by how that ends.
+
+        Runs until it is stopped: by the stop event or, in the main thread, by SIGTERM or SIGINT. It then takes no more,
+        lets running handlers finish for the time of grace, and gives back the rest as the next out, in order; a second
+        signal gives back at once. What silent consumers held is swept by itself. See `Consumer`, whose `stop` can be
+        called.
 
         Args:
-            item: the item.
-            count: how many copies at the most; 0 for all.
+            handler: a plain function of one item; it runs in a thread. If it returns, the item is acknowledged. If it
+                raises, the item is delivered again after a while. `raise Retry(after=…)`, `raise Bury(reason)` and
+                `raise Drop()` choose.
+            batch: how many items are taken per round trip, 1 to 1,000.
+            concurrency: how many handlers run at a time, 1 to 1,000.
+            lease: after how many seconds of silence, from 0.1, its items are given to others. It is renewed every third
+                of that while something is held, however long a handler runs.
+            max_deliveries: how often an item is delivered before it becomes a dead letter, from 1. Items are counted by
+                value: equal ones together. None for the queue's, and if that has none, 20.
+            backoff: for how long an item is put off after a failed delivery: 1 second at first, twice as long each
+                time, 5 minutes at the most, with jitter.
+            stop: an event that stops the consumer, or None.
+            grace: for how many seconds handlers may finish after a stop, from 0.
+            on_event: is called with what happens, a `ConsumerEvent`, in the thread where it happens; or None.
 
         Returns:
-            How many were removed.
+            What it has done.
 
         Raises:
-            TypeError: count is no whole number.
-            ValueError: count is negative.
-            InvalidItemError: None, or a value that the codec refuses.
+            TypeError: an argument is of the wrong type, or the handler is a coroutine function.
+            ValueError: an argument is out of range.
+            RqError: a failure of the server that does not pass.
         """
-        return self.delete_items((item,), count)
+        return Consumer(
+            self,
+            handler,
+            batch=batch,
+            concurrency=concurrency,
+            lease=lease,
+            max_deliveries=max_deliveries,
+            backoff=backoff,
+            stop=stop,
+            grace=grace,
+            on_event=on_event,
+        ).run()
 
-    def delete_items(self, items: Iterable[T], count: int = 0) -> int:
-        """Removes copies of items that wait, the newest first. Takes time linear in the length of the queue.
+    def consume_batches(
+        self,
+        handler: Callable[[list[T]], object],
+        *,
+        batch: int = 100,
+        concurrency: int = 1,
+        lease: float = 30.0,
+        max_deliveries: int | None = None,
+        backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
+        stop: threading.Event | None = None,
+        grace: float = 10.0,
+        on_event: Callable[[ConsumerEvent], object] | None = None,
+    ) -> Totals:
+        """Calls a handler with lists of items, and settles each list by how that ends.
+
+        Runs until it is stopped: by the stop event or, in the main thread, by SIGTERM or SIGINT. It then takes no more,
+        lets running handlers finish for the time of grace, and gives back the rest as the next out, in order; a second
+        signal gives back at once. What silent consumers held is swept by itself. See `Consumer`, whose `stop` can be
+        called.
 
         Args:
-            items: any iterable of items.
-            count: how many copies of each given item at the most; 0 for all.
+            handler: a plain function of a list of items, oldest first; it runs in a thread. If it returns, they are
+                acknowledged. If it raises, they are delivered again after a while. `raise Retry(after=…)`,
+                `raise Bury(reason)` and `raise Drop()` choose.
+            batch: how many items the list has at the most, 1 to 1,000.
+            concurrency: how many handlers run at a time, 1 to 1,000.
+            lease: after how many seconds of silence, from 0.1, its items are given to others. It is renewed every third
+                of that while something is held, however long a handler runs.
+            max_deliveries: how often an item is delivered before it becomes a dead letter, from 1. Items are counted by
+                value: equal ones together. None for the queue's, and if that has none, 20.
+            backoff: for how long an item is put off after a failed delivery: 1 second at first, twice as long each
+                time, 5 minutes at the most, with jitter.
+            stop: an event that stops the consumer, or None.
+            grace: for how many seconds handlers may finish after a stop, from 0.
+            on_event: is called with what happens, a `ConsumerEvent`, in the thread where it happens; or None.
 
         Returns:
-            How many were removed.
+            What it has done.
 
         Raises:
-            TypeError: not an iterable of items, or count is no whole number.
-            ValueError: count is negative.
-            InvalidItemError: None, or a value that the codec refuses.
+            TypeError: an argument is of the wrong type, or the handler is a coroutine function.
+            ValueError: an argument is out of range.
+            RqError: a failure of the server that does not pass.
         """
-        most = check_count("count", count)
-        work = Work.forward(self._codec, items)
-        return self._run.change_all(
-            work, lambda chunk: lambda keys, identity, _: ops.delete(keys, identity, chunk, most)
-        )
-
-    def get_count(self) -> int:
-        """Counts the items that wait; those that consumers hold are not among them.
-
-        Returns:
-            How many items wait.
-        """
-        return self._run.look(ops.count)
+        return BatchConsumer(
+            self,
+            handler,
+            batch=batch,
+            concurrency=concurrency,
+            lease=lease,
+            max_deliveries=max_deliveries,
+            backoff=backoff,
+            stop=stop,
+            grace=grace,
+            on_event=on_event,
+        ).run()
 
     # The end
 
@@ -389,4 +448,4 @@ class Queue(Upkeep[T]):
         """
         self._run.member().check_open()
         with self._run.get_lock:
-            return self._run.release()
+            return self._run.release(self._run.setup.durability)

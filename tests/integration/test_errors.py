@@ -16,14 +16,15 @@ import pyrq
 from pyrq import Fsync, JsonCodec, errors
 from tests.conftest import Pair
 from tests.proxy import SCRIPTS, Proxy
-from tests.servers import Server, World, contents, leftovers
+from tests.servers import Driven, Server, World, contents, leftovers
 
 CARD = "CARD-4111"
 PASSWORD = "open-sesame-77"
 
 COMMANDS = (
     *("del", "lpush", "rpush", "lset", "lrange", "llen", "lrem", "ltrim", "rename", "exists", "expire", "time"),
-    *("hset", "hget", "hlen", "hgetall", "hdel"),
+    *("hset", "hget", "hmget", "hlen", "hgetall", "hdel", "ttl"),
+    *("zadd", "zcard", "zrange", "zrangebyscore", "zrem"),
 )
 
 
@@ -42,6 +43,11 @@ def fails(kind: type[errors.RqError], act: Callable[[], object]) -> str:
     return str(caught.value)
 
 
+def dead(queue: Any) -> Any:
+    """The dead letters of a queue, driven as it is."""
+    return Driven(queue._world, queue.dead) if isinstance(queue, Driven) else queue.dead
+
+
 def everything(queue: pyrq.Queue[Any]) -> dict[str, Callable[[], object]]:
     """Each operation, on a queue whose caller holds CARD."""
     return {
@@ -55,6 +61,11 @@ def everything(queue: pyrq.Queue[Any]) -> dict[str, Callable[[], object]]:
         "drop": lambda: queue.drop_all_items(),
         "delete": lambda: queue.delete_item(CARD),
         "delete-many": lambda: queue.delete_items(10 * [CARD]),
+        "put_off": lambda: queue.add_item(CARD, delay=60),
+        "pause": lambda: queue.pause(),
+        "resume": lambda: queue.resume(),
+        "redrive": lambda: dead(queue).redrive(),
+        "purge": lambda: dead(queue).purge(),
     }
 
 
@@ -81,15 +92,23 @@ KEYS_BY_OPERATION = [
         "drop",
         "delete",
         "delete-many",
+        "put_off",
+        "pause",
+        "resume",
+        "redrive",
+        "purge",
     )
     for slot in SCRIPTS[operation.removesuffix("-many")].keys
+    if (operation, slot) != ("get", "deliveries")  # only a consumer looks at it
 ]
 
 
 @pytest.mark.parametrize(("operation", "slot"), KEYS_BY_OPERATION)
 def test_a_key_of_another_type(world: World, url: str, client: Any, operation: str, slot: str) -> None:
     """Nothing changes but what the queue object keeps of its own calls: a release burns the get before it."""
-    queue = holding(world, url, client)
+    client.lpush("orders/dead", "of old")
+    # With bounds, so that the keys are used that only they need.
+    queue = holding(world, url, client, max_deliveries=3, max_size=100)
     session = f"orders/session/{queue.client_id}"
     key = {
         "session": session,
@@ -97,6 +116,8 @@ def test_a_key_of_another_type(world: World, url: str, client: Any, operation: s
         "processing": queue.processing_queue_name,
         "timeouts": "orders-timeouts",
         "consumers": "orders/consumers",
+        "landing": f"orders/landing/{queue.client_id}",
+        **{name: f"orders/{name}" for name in ("delayed", "deliveries", "dead", "meta")},
     }[slot]
     client.set(key, "somebody else's")
     before = contents(client)
@@ -106,6 +127,15 @@ def test_a_key_of_another_type(world: World, url: str, client: Any, operation: s
         del before[session.encode()], after[session.encode()]
     assert after == before
     client.delete(key)
+
+
+def test_a_consumer_is_told_of_counts_of_another_type(world: World, url: str, client: Any) -> None:
+    client.lpush("orders", CARD)
+    client.set("orders/deliveries", "somebody else's")
+    before = contents(client)
+    queue = world.queue("orders", url)
+    fails(errors.WrongTypeError, lambda: queue.consume(print))
+    assert {key: value for key, value in contents(client).items() if b"/session/" not in key} == before
 
 
 def test_a_dead_letter_key_of_another_type_keeps_the_batch(world: World, url: str, client: Any) -> None:
@@ -258,8 +288,12 @@ def test_the_least_that_has_to_be_permitted(world: World, url: str, client: Any)
     assert queue.drop_all_items() == 1200
     assert queue.delete_items(left[1200:]) == 1203
     assert queue.get_count() == 0
+    assert queue.add_item("later", delay=60)
+    assert dead(queue).redrive(6) == 6
+    assert queue.pause() is queue.resume() is True
+    assert queue.get_items(6) == []
     queue.close()
-    assert leftovers(client) == {b"orders/dead"}
+    assert leftovers(client) == {b"orders/dead", b"orders/delayed"}
 
 
 def test_evalsha_that_is_not_permitted(world: World, url: str, client: Any) -> None:
@@ -338,13 +372,16 @@ def test_a_read_only_replica(world: World, pair: Pair) -> None:
     fails(errors.ReadOnlyReplicaError, lambda: queue.get_items(1))
 
 
+NOTHING_TO_DO = ("release", "resume", "redrive", "purge")
+
+
 def test_a_primary_that_becomes_a_replica(world: World, url: str, client: Any) -> None:
     queue = holding(world, url, client, retry=0.1)
     before = contents(client)
     client.replicaof("127.0.0.1", "1")
     try:
         for name, act in everything(queue).items():
-            if name != "release":  # nothing to give back
+            if name not in NOTHING_TO_DO:
                 fails(errors.ReadOnlyReplicaError, act)
         assert contents(client) == before
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -79,14 +78,56 @@ def test_a_longer_deadline_is_a_longer_session(world: World, url: str, client: A
 def test_dead_letters(world: World, url: str, client: Any) -> None:
     queue = world.queue("orders", url, codec=JsonCodec())
     client.lpush("orders", "1", "?", "2")
+    before = client.time()[0]
     assert queue.get_items(3) == [1, 2]
     (letter,) = client.lrange("orders/dead", 0, -1)
     head, _, rest = letter.partition(b"\n")
-    stamp, size = head.split()
-    assert abs(float(stamp) - client.time()[0]) < 10
-    facts = json.loads(rest[: int(size)])
-    assert facts["consumer"] == queue.client_id
-    assert rest[int(size) :] == b"?"
+    stamp, deliveries, consumer, reason = head.split()
+    assert re.fullmatch(rb"\d{10}\.\d{6}", stamp)
+    assert before <= float(stamp) <= client.time()[0] + 1
+    assert deliveries == b"1"
+    assert int(consumer) == len(queue.client_id)
+    assert rest[: int(consumer)].decode() == queue.client_id
+    assert b"JSON" in rest[int(consumer) : int(consumer) + int(reason)]
+    assert rest[int(consumer) + int(reason) :] == b"?"
+
+
+def test_the_newest_dead_letter_is_at_the_head(world: World, url: str, client: Any) -> None:
+    queue = world.queue("orders", url, codec=JsonCodec(), dead_max=2)
+    client.lpush("orders", "?1", "?2", "?3")
+    assert queue.get_items(3) == []
+    assert [letter[-2:] for letter in client.lrange("orders/dead", 0, -1)] == [b"?3", b"?2"]
+
+
+def test_a_delayed_item_is_a_member_whose_score_is_when_it_is_due(world: World, url: str, client: Any) -> None:
+    queue = world.queue("orders", url)
+    before = client.time()[0]
+    queue.add_items(["a", "a"], delay=60)
+    after = client.time()[0]
+    members = client.zrange("orders/delayed", 0, -1, withscores=True)
+    assert [member.partition(b"\n")[2] for member, _ in members] == [b"a", b"a"]
+    for _, score in members:
+        assert before + 60 <= score <= after + 61
+
+
+def test_deliveries_are_counted_for_a_week(world: World, url: str, client: Any) -> None:
+    queue = world.queue("orders", url, max_deliveries=3)
+    queue.add_items(["a", "b"])
+    queue.reject_items(queue.get_items(2))
+    queue.reject_items(queue.get_items(1))
+    assert client.hgetall("orders/deliveries") == {b"a": b"2", b"b": b"1"}
+    assert 604_700 <= client.ttl("orders/deliveries") <= 604_800
+    queue.ack_items(queue.get_items(2))
+    assert leftovers(client) == set()
+    assert not client.exists("orders/deliveries")
+
+
+def test_a_pause_is_a_field(world: World, url: str, client: Any) -> None:
+    queue = world.queue("orders", url)
+    queue.pause()
+    assert client.hkeys("orders/meta") == [b"paused"]
+    queue.resume()
+    assert leftovers(client) == set()
 
 
 def test_nothing_is_left_once_all_is_acked(world: World, url: str, client: Any) -> None:
@@ -199,7 +240,10 @@ def test_what_an_older_sweep_left_of_a_consumer_is_removed(world: World, url: st
         queue.get_items(1)
     client.delete(dead.processing_queue_name)
     client.hdel("orders-timeouts", dead.processing_queue_name, unstamped.processing_queue_name)
-    client.hset("orders/consumers", "someone", "of another meaning")
+    fields = {"gone": "1 2", "gone/lease": "30 1", "gone/another": "of another meaning"}
+    # Where its move may still bring something, it has neither list nor stamp: this is not what an older sweep left.
+    fields["blocked/landing"] = f"{client.time()[0] + 60}"
+    client.hset("orders/consumers", mapping=fields)
     assert getattr(alive, sweep)() == 0
     left = {name.decode() for name in client.hkeys("orders/consumers")}
-    assert left == {unstamped.client_id, alive.client_id, "someone"}
+    assert left == {unstamped.client_id, alive.client_id, "blocked/landing", "gone/another"}

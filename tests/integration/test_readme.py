@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from pyrq import Queue
+from pyrq import Queue, Stats
 from tests.servers import Server, wait_until
 
 README = Path(__file__).parents[2] / "README.md"
@@ -38,7 +38,10 @@ def run(source: str, names: dict[str, Any]) -> None:
 
 
 def test_there_are_examples_of_every_kind() -> None:
-    assert [bool(needs) for needs, _ in EXAMPLES] == [False, False, False, True, True]
+    assert [bool(needs) for needs, _ in EXAMPLES] == [False] * 3 + [True] * 2 + [False] * 3
+    sources = "".join(source for _, source in EXAMPLES)
+    shown = "consume( delay= timeout= ack_and_get( batch( max_size= pause( resume( stats( dead. Retry( Bury("
+    assert [name for name in shown.split() if name not in sources] == []
 
 
 @pytest.mark.parametrize("source", [source for needs, source in EXAMPLES if not needs])
@@ -46,7 +49,7 @@ def test_examples_with_an_embedded_server(source: str, tmp_path: Path) -> None:
     directory = tmp_path / "data"
     run(source.replace("/tmp/pyrq-example", str(directory)), {"__name__": "example"})
     with Queue("orders", f"embedded://{directory}") as queue:
-        assert queue.get_count() == 0
+        assert queue.stats() == Stats(waiting=0, in_flight=0, delayed=0, dead=0, consumers=0, paused=False)
 
 
 @pytest.mark.parametrize("source", [source for needs, source in EXAMPLES if needs])

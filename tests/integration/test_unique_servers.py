@@ -86,8 +86,10 @@ def test_the_least_that_has_to_be_permitted(world: World, url: str, client: Any)
     assert queue.can_rollback_item("x") is True
     assert queue.reset_blocked_item("x") is True
     assert waiting(client).split() == numbers[1_051:]
+    assert queue.add_item("later", delay=60) is True
+    assert queue.pause() is queue.resume() is True
     queue.close()
-    assert leftovers(client) == {b"orders", b"orders-unique"}
+    assert leftovers(client) == {b"orders", b"orders-unique", b"orders/delayed"}
 
 
 # Large sweeps

@@ -1,13 +1,12 @@
 """The builders of all operations as values: what the tests of `ops`, `pool_ops` and the scripts share.
 
 A builder is called with a sample for each of its parameters. What must then lie in each slot that its script's header
-names is known by the slot's name alone.
+names is known by the slot's name, but for the few that are fixed.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -15,7 +14,9 @@ from typing import Any
 from pyrq.core import ops, pool_ops
 from pyrq.core.call import Call
 from pyrq.core.keys import Keys, Kind
+from pyrq.core.limits import NO_LIMITS, Limits
 from pyrq.core.session import Held, Identity
+from pyrq.core.waiting import NO_WAIT, Wait
 from tests.unit.helpers import HELD, ME
 
 QUEUES = (Kind.PLAIN, Kind.UNIQUE)
@@ -25,7 +26,14 @@ ITEMS = [b"x", b"y", b"x"]
 # For each parameter that a builder may have, a value and another one. A new parameter must be named here.
 PARAMETERS: dict[str, tuple[Any, Any]] = {
     "identity": (ME, Identity(b"8", 1, 200)),
-    "held": (HELD, Held(4, 2)),
+    "held": (HELD, Held(4, 2, 9)),
+    "limits": (Limits(max_deliveries=3, max_size=100, dead_max=50), NO_LIMITS),
+    "wait": (Wait(lease=30.0, slice_ms=4000, blocked=1), NO_WAIT),
+    "lease": (30.0, 20.0),
+    "blocked": (1, 0),
+    "delay": (1.5, 0.25),
+    "waits": ([1.0, 2.5], [1.0]),
+    "offset": (4, 0),
     "items": (ITEMS, [b"y", b"x"]),
     "item": (b"x", b"y"),
     "count": (12, 13),
@@ -34,33 +42,50 @@ PARAMETERS: dict[str, tuple[Any, Any]] = {
     "now": ("1700000000.25", ""),
     "lasts": (LASTS, LASTS[:1]),
     "call": (
-        ops.add(Keys.of("orders", "me-1"), ME, [b"x"]),
-        ops.add(Keys.of("orders", "me-1"), LASTS[0], [b"x"]),
+        ops.add(Keys.of("orders", "me-1"), ME, [b"x"], NO_LIMITS),
+        ops.add(Keys.of("orders", "me-1"), LASTS[0], [b"x"], NO_LIMITS),
     ),
     "ack_ttl": (600, 601),
     "ack_valid_for": (129600, 0),
     "due": (b"1700000000", b""),
 }
 
-# What must lie in each named slot of ARGV.
+# What must lie in each named slot of ARGV, whichever the script.
 SLOTS: dict[str, list[bytes]] = {
     "lane": [b"7"],
     "sequence": [b"5"],
     "ttl": [b"120"],
     "received": [b"3"],
     "kept": [b"2"],
+    "tenure": [b"9"],
     "consumer": [b"me-1"],
     "count": [b"12"],
     "now": [b"1700000000.25"],
     "timeout": [b"7200.0"],
     "prefix": [b"orders-processing-"],
-    "facts": [json.dumps({"consumer": "me-1", "deliveries": 1, "reason": "why"}).encode()],
+    "landing_prefix": [b"orders/landing/"],
+    "most": [b"3"],
+    "dead_max": [b"50"],
+    "max_size": [b"100"],
+    "lease": [b"30.0"],
+    "slice": [b"4000"],
+    "blocked": [b"1"],
+    "delay": [b"1.5"],
+    "waits": [b"1.000 2.500"],
+    "offset": [b"4"],
+    "reason": [b"why"],
     "item": [b"x"],
     "item...": ITEMS,
     "lane_and_sequence...": [b"3", b"4", b"get", b"9"],
     "ack_ttl": [b"600"],
     "ack_valid_for": [b"129600"],
     "due": [b"1700000000"],
+}
+
+# Where a caller has no say.
+FIXED: dict[tuple[str, str], list[bytes]] = {
+    ("reject", "reason"): [b"rejected"],
+    ("re_enqueue", "reason"): [b"swept: its consumer fell silent"],
 }
 
 
@@ -96,6 +121,10 @@ class Builder:
         call: Call[Any] = getattr(self.module, self.name)(**{name: samples[name] for name in self.parameters})
         return call
 
+    def part(self, slot: str) -> list[bytes]:
+        """Gives what must lie in a named slot of ARGV."""
+        return FIXED.get((self.name, slot), SLOTS[slot])
+
     def others(self) -> dict[str, Any]:
         """Gives for each parameter another value than the sample."""
         samples = {
@@ -121,3 +150,33 @@ QUEUE_BUILDERS = builders(ops, *QUEUES)
 POOL_BUILDERS = builders(pool_ops, Kind.POOL)
 ANY_BUILDERS = [Builder(ops, name, Kind.POOL) for name in ("burn", "confirm", "forget")]
 """What the runner does for a pool as for a queue."""
+
+
+# A server to run them on
+
+
+def fill(client: Any, kind: Kind) -> None:
+    """Puts something into every key, so that each script has something to do."""
+    keys = keys_of(kind)
+    client.hset(keys.session, "1", "1 1")
+    if kind is Kind.POOL:
+        client.zadd(keys.queue, {"x": 1.1, "y": 1})
+        return
+    client.rpush(keys.queue, "x", "z")
+    client.rpush(keys.processing, *[b"x", b"y"] * 10)
+    client.hset(keys.timeouts, keys.processing, "1")
+    own = keys.client_id
+    client.hset(keys.consumers, mapping={own: "3 1", f"{own}/lease": "30.0 9", f"{own}/landing": "1"})
+    client.rpush(keys.landing, "w")
+    client.zadd(keys.delayed, {"0 0 0 x\nx": 1, "0 1 0 x\ny": 2e9})
+    client.hset(keys.deliveries, mapping={"x": "2", "y": "1"})
+    client.rpush(keys.dead, "old")
+    client.hset(keys.meta, "swept", "1")
+    client.sadd(keys.unique, "x", "w")
+    client.hset(keys.retry_count, "x", "1")
+    client.hset(keys.retry_timeout, "x", "1")
+
+
+def state(client: Any) -> dict[bytes, bytes]:
+    """Gives all keys of a server with what is in them."""
+    return {key: client.dump(key) for key in client.keys("*")}

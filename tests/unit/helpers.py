@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import fakeredis
 from redis._parsers import _RESP2Parser
 
 from pyrq.backends import connect, connect_async, memory
+from pyrq.core import ops
 from pyrq.core.call import Call
-from pyrq.core.keys import Keys
+from pyrq.core.keys import Keys, Kind
+from pyrq.core.limits import NO_LIMITS
 from pyrq.core.options import Durability
-from pyrq.core.session import Held, Identity
+from pyrq.core.session import GET_LANE, Held, Identity
+from pyrq.core.waiting import NO_WAIT
 
 KEYS = Keys.of("orders", "me-1")
 ME = Identity(b"7", 5, 120)
-HELD = Held(3, 2)
+HELD = Held(3, 2, 9)
 
 
 _numbers = itertools.count()
@@ -154,3 +158,96 @@ def nothing_sent(recorder: Recorder) -> Iterator[None]:
     before = len(recorder.runs)
     yield
     assert recorder.runs[before:] == []
+
+
+class Clock:
+    """A fake server whose time stands still until a test moves it on."""
+
+    def __init__(self) -> None:
+        self.url = fresh()
+        self.client = raw(self.url)
+        self.now = 1_700_000_000.0
+
+
+class Actor:
+    """A consumer, or a producer, as the scripts see it: it makes a call and runs it."""
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "limits": NO_LIMITS,
+        "wait": NO_WAIT,
+        "blocked": 0,
+        "reason": "why",
+        "count": 0,
+    }
+
+    def __init__(self, clock: Clock, client_id: str = "me-1", kind: Kind = Kind.PLAIN) -> None:
+        self.clock = clock
+        self.keys = Keys.of("orders", client_id, kind)
+        self.held = Held()
+        self.sequences = {b"1": 0, GET_LANE: 0}
+
+    def call(self, name: str, **given: Any) -> Call[Any]:
+        """Makes the next call of a script."""
+        lane = GET_LANE if name == "get" else b"1"
+        build = getattr(ops, name)
+        names = inspect.signature(build).parameters
+        if "identity" in names:
+            self.sequences[lane] += 1
+        known = {
+            "keys": self.keys,
+            "identity": Identity(lane, self.sequences[lane], 120),
+            "held": self.held,
+            "now": f"{self.clock.now:.6f}",
+            **self.DEFAULTS,
+            **given,
+        }
+        assert set(given) <= set(names)
+        call: Call[Any] = build(**{name: known[name] for name in names})
+        return call
+
+    def run(self, call: Call[Any]) -> Any:
+        """Runs a call once."""
+        (result,) = connect(self.clock.url).run([call])
+        return result
+
+    def do(self, name: str, **given: Any) -> Any:
+        """Makes a call and runs it."""
+        return self.run(self.call(name, **given))
+
+    def get(self, count: int = 100, **given: Any) -> list[bytes]:
+        """Takes items, and notes that they arrived."""
+        found = self.do("get", count=count, **given)
+        if found.items:
+            self.held = Held(self.sequences[GET_LANE])
+        items: list[bytes] = found.items
+        return items
+
+
+@dataclass
+class Stage:
+    """A server, and who acts on it."""
+
+    clock: Clock
+    kind: Kind
+
+    def actor(self, client_id: str = "me-1") -> Actor:
+        """Gives somebody new; two of one name would take each other's sequences."""
+        return Actor(self.clock, client_id, self.kind)
+
+    def later(self, seconds: float) -> None:
+        """Lets time pass."""
+        self.clock.now += seconds
+
+    @property
+    def client(self) -> Any:
+        """A plain client, to look at the keys."""
+        return self.clock.client
+
+    def land(self, actor: Actor) -> None:
+        """Does what a blocking move does at the end."""
+        assert self.client.lmove(KEYS.queue, actor.keys.landing, "RIGHT", "LEFT")
+
+    def fields(self, key: bytes) -> dict[bytes, bytes]:
+        """Gives what is in a hash."""
+        found: dict[bytes, bytes] = self.client.hgetall(key)
+        return found

@@ -5,9 +5,10 @@ import pytest
 from pyrq.core import ops
 from pyrq.core.call import Call, Status, settle, wrote
 from pyrq.core.errors import OutcomeUnknown
+from pyrq.core.limits import NO_LIMITS
 from tests.unit.helpers import KEYS, ME
 
-ADD = ops.add(KEYS, ME, [b"a"])
+ADD = ops.add(KEYS, ME, [b"a"], NO_LIMITS)
 COUNT = ops.count(KEYS)
 
 
@@ -48,4 +49,4 @@ def test_a_call_is_a_value() -> None:
     same = Call(ADD.script, tuple(ADD.keys), tuple(ADD.args), ADD.parse)
     assert same == ADD
     assert hash(same) == hash(ADD)
-    assert ops.add(KEYS, ME, [b"b"]) != ADD
+    assert ops.add(KEYS, ME, [b"b"], NO_LIMITS) != ADD

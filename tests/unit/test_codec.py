@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyrq.core.codec import BytesCodec, Codec, Decoded, JsonCodec, TextCodec, decode_all, encode
+from pyrq.core.codec import BytesCodec, Codec, Decoded, JsonCodec, TextCodec, decode_all, decode_one, encode
 from pyrq.core.errors import InvalidItemError
 from tests.unit.helpers import BrokenCodec
 
@@ -165,3 +165,8 @@ def test_an_interrupt_is_not_a_spoilt_item() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         decode_all(Interrupted(), [b"a"])
+
+
+@pytest.mark.parametrize(("data", "value"), [(b"a", "a"), (b"", ""), (b"bad1", None)])
+def test_one_item_alone(data: bytes, value: str | None) -> None:
+    assert decode_one(BrokenCodec(), data) == value

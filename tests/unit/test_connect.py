@@ -11,7 +11,8 @@ from pyrq.backends import _connect, connect, connect_async
 from pyrq.backends.memory import AsyncMemoryBackend, MemoryBackend
 from pyrq.backends.redis_async import AsyncRedisBackend
 from pyrq.backends.redis_sync import RedisBackend
-from tests.unit.helpers import AsyncRecordingBackend, RecordingBackend, fresh
+from tests.unit.helpers import fresh
+from tests.unit.taking_helpers import AsyncRecordingBackend, RecordingBackend
 
 WORLDS = [(connect, redis, RedisBackend), (connect_async, redis_asyncio, AsyncRedisBackend)]
 both = pytest.mark.parametrize(("make", "module", "kind"), WORLDS, ids=["sync", "aio"])

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from pyrq import Backoff, Pool, Queue, UniqueQueue
+from pyrq.core.consuming import DEFAULT_DELIVERIES, OLD_TIMEOUT
+from pyrq.core.keys import Keys, Kind
+from pyrq.sync.dead_letters import DeadLetters
+
 ROOT = Path(__file__).parents[2]
+README = ROOT.joinpath("README.md").read_text(encoding="utf-8")
+CONTRIBUTING = ROOT.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
 MIGRATING = ROOT.joinpath("docs/migrating.md").read_text(encoding="utf-8")
 SHORT = "D::"
 LONG = "tests/interop/test_differences.py::"
@@ -36,7 +45,7 @@ def test_the_tests_that_show_a_repair_exist(name: str) -> None:
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/migrating.md"])
 def test_the_files_that_a_page_names_exist(page: str) -> None:
     text = ROOT.joinpath(page).read_text(encoding="utf-8")
-    named = re.findall(r"`((?:docs|pyrq|tests|benchmarks)/[\w/]+(?:\.\w+)?/?)[:`]", text)
+    named = re.findall(r"`((?:docs|pyrq|tests|benchmarks|examples)/[\w/]*(?:\.\w+)?/?)[:`]", text)
     assert [path for path in named if not ROOT.joinpath(path).exists()] == []
 
 
@@ -45,3 +54,45 @@ def test_the_targets_of_make_that_a_page_names_exist(page: str) -> None:
     makefile = ROOT.joinpath("Makefile").read_text(encoding="utf-8")
     named = re.findall(r"\bmake ([a-z][a-z-]*)[`\n]", ROOT.joinpath(page).read_text(encoding="utf-8"))
     assert [target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+def public(kind: type) -> set[str]:
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("kind", [Queue, UniqueQueue, Pool])
+def test_the_readme_names_every_method(kind: type) -> None:
+    names = set(re.findall(r"`(?:dead\.)?(\w+)[(`]", README.split("## Method by method\n")[1]))
+    names |= {f"revert_{what}" for what in ("item", "items")} | {f"reject_{what}" for what in ("item", "items")}
+    names |= {"dead"}
+    assert public(kind) - names == set()
+
+
+def test_the_readme_names_every_method_of_the_dead_letters() -> None:
+    assert [name for name in public(DeadLetters) if f"`dead.{name}(" not in README] == []
+
+
+def test_the_readme_knows_the_defaults_of_consume() -> None:
+    section = README.split("## Consume\n")[1].split("\n## ")[0]
+    defaults = {name: each.default for name, each in inspect.signature(Queue.consume).parameters.items()}
+    assert f"`lease={defaults['lease']:g}`" in section
+    assert f"`grace={defaults['grace']:g}`" in section
+    assert f"({DEFAULT_DELIVERIES}, unless you say so)" in section
+    assert f"given {OLD_TIMEOUT:,.0f} s" in section
+    backoff = Backoff()
+    assert (backoff.first, backoff.factor, backoff.most) == (1, 2, 300)
+    assert "1 s, then twice as long each\ntime, 5 minutes at the most".replace("\n", " ") in section
+    kept = ROOT.joinpath("pyrq/core/lua/lib/deliveries.lua").read_text(encoding="utf-8")
+    assert "COUNTS_KEPT = 604800" in kept
+    assert "7 days after the" in README
+
+
+def test_the_table_of_keys_has_every_key_of_this_library() -> None:
+    keys = Keys.of("NAME", "CLIENT", Kind.UNIQUE)
+    values = [getattr(keys, each.name) for each in fields(keys)]
+    told = {value.decode() for value in values if isinstance(value, bytes) and value.startswith(b"NAME/")}
+    table = CONTRIBUTING.split("## What lies under")[1].split("\n## ")[0].replace("<name>", "NAME")
+    client_id = keys.consumer.decode()
+    shown = [key.replace(client_id, "<client id>") for key in told]
+    assert len(shown) >= 7
+    assert [key for key in shown if f"`{key}`" not in table and f"`{key}<client id>`" not in table] == []

@@ -11,7 +11,7 @@ import pytest
 import pyrq
 import pyrq.aio
 import pyrq.sync
-from pyrq.core import codec, errors, options
+from pyrq.core import codec, consuming, errors, options, verdicts, views
 
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(pyrq.__path__, "pyrq.") if not module.name.startswith("pyrq.cli")
@@ -42,7 +42,13 @@ def test_what_is_public() -> None:
         *("Queue", "UniqueQueue", "Pool"),
         *("Replicas", "Fsync"),
         *("Codec", "TextCodec", "BytesCodec", "JsonCodec"),
-        *("NotEnoughSyncedSlavesError", "__version__"),
+        *("NotEnoughSyncedSlavesError", "QueueFull"),
+        *("Consumer", "BatchConsumer"),
+        *("Retry", "Bury", "Drop", "Backoff"),
+        *("current_lease", "Lease"),
+        *("ConsumerEvent", "EventKind", "Totals"),
+        *("Batch", "DeadLetter", "DeadLetters", "InFlight", "Stats"),
+        "__version__",
     ]
 
 
@@ -52,19 +58,39 @@ def test_pyrq_is_pyrq_sync() -> None:
         assert getattr(pyrq, name) is getattr(pyrq.sync, name)
 
 
+# Which of the public names are made for threads or for asyncio, and in which module.
+OF_EACH_WORLD = {
+    "queue": ("Queue",),
+    "unique_queue": ("UniqueQueue",),
+    "pool": ("Pool",),
+    "consumer": ("Consumer", "BatchConsumer"),
+    "batch": ("Batch",),
+    "dead_letters": ("DeadLetters",),
+}
+
+
 def test_both_worlds_have_the_same_names() -> None:
     assert pyrq.sync.__all__ == pyrq.aio.__all__
-    for name, module in (("Queue", "queue"), ("UniqueQueue", "unique_queue"), ("Pool", "pool")):
-        here, there = getattr(pyrq, name), getattr(pyrq.aio, name)
-        assert (here.__module__, there.__module__) == (f"pyrq.sync.{module}", f"pyrq.aio.{module}")
+    for module, names in OF_EACH_WORLD.items():
+        for name in names:
+            here, there = getattr(pyrq, name), getattr(pyrq.aio, name)
+            assert (here.__module__, there.__module__) == (f"pyrq.sync.{module}", f"pyrq.aio.{module}")
     assert pyrq.aio.NotEnoughSyncedSlavesError is errors.AsyncNotEnoughSyncedSlavesError
-    for name in ("Replicas", "Fsync", "Codec", "TextCodec", "BytesCodec", "JsonCodec"):
+    shared = set(pyrq.sync.__all__) - {"NotEnoughSyncedSlavesError"}
+    for name in shared.difference(*OF_EACH_WORLD.values()):
         assert getattr(pyrq, name) is getattr(pyrq.aio, name)
 
 
 @pytest.mark.parametrize(
     ("module", "names"),
-    [(options, {"Replicas", "Fsync"}), (codec, {"Codec", "TextCodec", "BytesCodec", "JsonCodec"})],
+    [
+        (options, {"Replicas", "Fsync"}),
+        (codec, {"Codec", "TextCodec", "BytesCodec", "JsonCodec"}),
+        (errors, {"QueueFull", "NotEnoughSyncedSlavesError"}),
+        (verdicts, {"Retry", "Bury", "Drop", "Backoff"}),
+        (views, {"DeadLetter", "InFlight", "Stats"}),
+        (consuming, {"ConsumerEvent", "EventKind", "Lease", "Totals", "current_lease"}),
+    ],
 )
 def test_public_values_come_from_the_core(module: ModuleType, names: set[str]) -> None:
     for name in names:

@@ -150,12 +150,17 @@ def test_the_layout_to_the_letter(kind: Kind) -> None:
         timeouts=b"orders-timeouts",
         consumers=b"orders/consumers",
         session=b"orders/session/host[1]-abc",
+        landing=b"orders/landing/host[1]-abc",
+        delayed=b"orders/delayed",
+        deliveries=b"orders/deliveries",
         dead=b"orders/dead",
+        meta=b"orders/meta",
         unique=b"orders-unique",
         retry_count=b"orders-retry-count",
         retry_timeout=b"orders-retry-timeout",
         repair=b"orders/repair/host[1]-abc",
         prefix=b"orders-processing-",
+        landing_prefix=b"orders/landing/",
         consumer=b"host[1]-abc",
     )
 
@@ -175,6 +180,7 @@ def test_the_layout_of_a_name_that_is_not_ascii() -> None:
     keys = Keys.of("{ö}", "ü")
     assert keys.processing == "{ö}-processing-ü".encode()
     assert keys.session == "{ö}/session/ü".encode()
+    assert keys.landing == "{ö}/landing/ü".encode()
     assert keys.unique == "{ö}-unique".encode()
     assert keys.repair == "{ö}/repair/ü".encode()
 
@@ -187,7 +193,15 @@ def test_keys_of_different_queues_never_meet(one: str, other: str, client: str) 
         keys = Keys.of(name, client)
         own = {keys.queue, keys.processing, keys.timeouts, keys.consumers, keys.session, keys.dead, keys.repair}
         own |= {keys.unique, keys.retry_count, keys.retry_timeout}
-        assert len(own) == 10
+        own |= {keys.landing, keys.delayed, keys.deliveries, keys.meta}
+        assert len(own) == 14
         return own
 
     assert not all_of(one) & all_of(other)
+
+
+@given(plain, plain)
+def test_a_landing_list_is_found_by_its_consumer(name: str, client: str) -> None:
+    keys = Keys.of(name, client)
+    assert keys.landing == keys.landing_prefix + keys.consumer
+    assert keys.processing == keys.prefix + keys.consumer

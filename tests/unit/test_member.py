@@ -15,12 +15,14 @@ from pyrq.core import ops, pool_ops
 from pyrq.core.codec import BytesCodec, JsonCodec, TextCodec
 from pyrq.core.errors import QueueClosedError
 from pyrq.core.keys import Keys, Kind
+from pyrq.core.limits import NO_LIMITS, Limits
 from pyrq.core.member import Member, PoolSetup, QueueSetup, Setup, one_name
 from pyrq.core.options import Fsync, Replicas
 from pyrq.core.rollback import RollbackLimit
 
 OFF = (False, 0, 100)
 NONE = (None, None)
+UNBOUND = (None, None, None)
 TIMES = (100, 600, 129600)
 
 Make = Callable[..., Setup[Any]]
@@ -29,13 +31,13 @@ Make = Callable[..., Setup[Any]]
 def queue(
     name: Any = "orders", codec: Any = None, label: Any = None, durability: Any = None, synced: Any = OFF
 ) -> Setup[Any]:
-    return QueueSetup.of(name, codec, label, durability, synced, NONE)
+    return QueueSetup.of(name, codec, label, durability, synced, NONE, UNBOUND)
 
 
 def unique(
     name: Any = "orders", codec: Any = None, label: Any = None, durability: Any = None, synced: Any = OFF
 ) -> Setup[Any]:
-    return QueueSetup.of(name, codec, label, durability, synced, NONE, kind=Kind.UNIQUE)
+    return QueueSetup.of(name, codec, label, durability, synced, NONE, UNBOUND, kind=Kind.UNIQUE)
 
 
 def pool(
@@ -148,7 +150,7 @@ def test_a_setup_goes_to_other_processes(make: Make) -> None:
     ],
 )
 def test_a_limit_needs_both_options(kind: Kind, rollback: Any, limit: RollbackLimit | None) -> None:
-    setup = QueueSetup.of("orders", None, None, None, OFF, rollback, kind=kind)
+    setup = QueueSetup.of("orders", None, None, None, OFF, rollback, UNBOUND, kind=kind)
     assert (setup.kind, setup.rollback_limit) == (kind, limit)
 
 
@@ -161,9 +163,9 @@ def test_a_limit_needs_both_options(kind: Kind, rollback: Any, limit: RollbackLi
 )
 def test_one_option_of_a_limit_is_checked_without_the_other(rollback: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
-        QueueSetup.of("orders", None, None, None, OFF, rollback)
+        QueueSetup.of("orders", None, None, None, OFF, rollback, UNBOUND)
     with pytest.raises(error, match=message):
-        QueueSetup.of("orders", None, None, None, OFF, rollback, kind=Kind.UNIQUE)
+        QueueSetup.of("orders", None, None, None, OFF, rollback, UNBOUND, kind=Kind.UNIQUE)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,25 @@ def test_exactly_one_name(names: tuple[Any, Any]) -> None:
 @pytest.mark.parametrize(("wrong", "error"), [("a/b", ValueError), ("", ValueError), (b"orders", TypeError)])
 def test_a_wrong_name_is_called_as_the_caller_did(wrong: Any, error: Any) -> None:
     with pytest.raises(error, match=r"^queue_name must be "):
-        QueueSetup.of(wrong, None, None, None, OFF, NONE, argument="queue_name")
+        QueueSetup.of(wrong, None, None, None, OFF, NONE, UNBOUND, argument="queue_name")
+
+
+@pytest.mark.parametrize("kind", [Kind.PLAIN, Kind.UNIQUE])
+@pytest.mark.parametrize("bounds", [(3, 4, 5), (None, 4, None), (1, 1, 1)])
+def test_the_bounds_of_a_queue(kind: Kind, bounds: Any) -> None:
+    assert QueueSetup.of("orders", None, None, None, OFF, NONE, bounds, kind=kind).limits == Limits(*bounds)
+
+
+def test_a_queue_is_unbound_unless_told_otherwise() -> None:
+    assert QueueSetup.of("orders", None, None, None, OFF, NONE, UNBOUND).limits == NO_LIMITS
+
+
+@pytest.mark.parametrize(("place", "argument"), list(enumerate(["max_deliveries", "max_size", "dead_max"])))
+def test_a_wrong_bound(place: int, argument: str) -> None:
+    bounds: Any = [None, None, None]
+    bounds[place] = 0
+    with pytest.raises(ValueError, match=rf"^{argument} must be a whole number, 1 or more, not 0$"):
+        QueueSetup.of("orders", None, None, None, OFF, NONE, tuple(bounds))
 
 
 # Pools

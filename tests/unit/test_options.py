@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import FrozenInstanceError
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from pyrq.core.options import (
     Replicas,
     check_count,
     check_deadline,
+    check_lease,
+    check_number,
     check_seconds,
     check_wait_fits,
     check_whole_seconds,
@@ -97,6 +100,37 @@ def test_another_unit_is_named() -> None:
         check_seconds("window", 2.5, most=2, unit="minutes")
     with pytest.raises(TypeError, match=r"^window must be minutes, from 0 to 1e\+09, not NoneType$"):
         check_seconds("window", None, unit="minutes")
+
+
+@pytest.mark.parametrize("value", [1, 1.5, 2, Fraction(3, 2)])
+def test_a_number_of_a_range(value: float) -> None:
+    number = check_number("factor", value, least=1, most=2)
+    assert number == value
+    assert type(number) is float
+
+
+@pytest.mark.parametrize("value", [0.999, 2.001, -1, math.nan, math.inf, -math.inf, 10**400])
+def test_a_number_out_of_its_range(value: float) -> None:
+    with pytest.raises(ValueError, match=r"^factor must be a number from 1 to 2, not "):
+        check_number("factor", value, least=1, most=2)
+
+
+@pytest.mark.parametrize("value", [True, "1", None, b"1", Decimal(1), 1j])
+def test_no_number(value: object) -> None:
+    kind = type(value).__name__
+    with pytest.raises(TypeError, match=rf"^factor must be a number from 1 to 2, not {kind}$"):
+        check_number("factor", value, least=1, most=2)
+
+
+@pytest.mark.parametrize("value", [0.1, 1, 30.0, 1e6])
+def test_a_lease(value: float) -> None:
+    assert check_lease(value) == value
+
+
+@pytest.mark.parametrize("value", [0, -1, 0.0999, 1.1e6, math.inf, math.nan])
+def test_a_lease_out_of_range(value: float) -> None:
+    with pytest.raises(ValueError, match=r"^lease must be a number from 0\.1 to 1e\+06, not "):
+        check_lease(value)
 
 
 @pytest.mark.parametrize("value", [0, 600, 600.0, -0.0, 1e9, 10**9])

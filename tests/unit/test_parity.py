@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import re
-import time
-import uuid
-from collections.abc import Callable, Sequence
-from functools import partial
-from types import FunctionType
+from dataclasses import fields
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -17,20 +13,35 @@ import pytest
 import pyrq
 from pyrq import aio, sync
 from pyrq.aio import _facade as aio_facade
+from pyrq.aio import _looking as aio_looking
 from pyrq.aio import _runner as aio_runner
+from pyrq.aio import _settling as aio_settling
+from pyrq.aio import _taking as aio_taking
 from pyrq.aio import _upkeep as aio_upkeep
+from pyrq.aio import batch as aio_batch
+from pyrq.aio import consumer as aio_consumer
+from pyrq.aio import dead_letters as aio_dead_letters
 from pyrq.backends import AsyncBackend, Backend
 from pyrq.backends.redis_async import AsyncRedisBackend
 from pyrq.backends.redis_sync import RedisBackend
-from pyrq.core.call import Call
-from pyrq.core.keys import Kind
-from pyrq.errors import OutcomeUnknown, RqError
 from pyrq.sync import _facade as sync_facade
+from pyrq.sync import _looking as sync_looking
 from pyrq.sync import _runner as sync_runner
+from pyrq.sync import _settling as sync_settling
+from pyrq.sync import _taking as sync_taking
 from pyrq.sync import _upkeep as sync_upkeep
-from tests.unit.builders import ANY_BUILDERS, POOL_BUILDERS, QUEUE_BUILDERS
-from tests.unit.helpers import AsyncRecordingBackend, BrokenCodec, Fault, RecordingBackend
+from pyrq.sync import batch as sync_batch
+from pyrq.sync import consumer as sync_consumer
+from pyrq.sync import dead_letters as sync_dead_letters
 
+# What may differ in the types.
+TYPES = (
+    (r"Awaitable\[(object|int|bool|R)\]", r"\1"),
+    (r"(Callable\[.+\]) \| \1", r"\1"),
+    ("AbstractAsyncContextManager", "AbstractContextManager"),
+    ("AsyncIterator", "Iterator"),
+    (r"asyncio\.", "threading."),
+)
 WORLD_NAMES = {"__aenter__": "__enter__", "__aexit__": "__exit__"}
 SAME_IN_BOTH = (
     "__init__",
@@ -42,6 +53,12 @@ SAME_IN_BOTH = (
     "__repr__",
     "_origin",
     "_decode",
+    # What is awaited is what they give, or what that does.
+    "batch",
+    "_batch",
+    "__getitem__",
+    "__len__",
+    "_take_open",
 )
 PUBLIC_CLASSES: list[tuple[type[Any], type[Any]]] = [
     (sync.Queue, aio.Queue),
@@ -51,11 +68,16 @@ PUBLIC_CLASSES: list[tuple[type[Any], type[Any]]] = [
 FACADES: list[tuple[type[Any], type[Any]]] = [
     (sync_facade.Facade, aio_facade.Facade),
     (sync_upkeep.Upkeep, aio_upkeep.Upkeep),
+    (sync_looking.Looking, aio_looking.Looking),
+    (sync_taking.Taking, aio_taking.Taking),
+    (sync_batch.Batch, aio_batch.Batch),
+    (sync_dead_letters.DeadLetters, aio_dead_letters.DeadLetters),
     *PUBLIC_CLASSES,
 ]
 MIRRORED: list[tuple[type[Any], type[Any]]] = [
     *FACADES,
     (sync_runner.Runner, aio_runner.Runner),
+    (sync_settling.Settler, aio_settling.Settler),
     (Backend, AsyncBackend),
 ]
 CLASSES: list[tuple[type[Any], type[Any]]] = [*MIRRORED, (RedisBackend, AsyncRedisBackend)]
@@ -70,6 +92,28 @@ WORDING = (
     ("that tasks share", "that threads share"),
     ("Tasks share it", "Threads share it"),
     (", for asyncio", ", for threads"),
+    ("an `async with", "a `with"),
+    (
+        "handler: a coroutine function of one item, or a plain function, which runs in a thread.",
+        "handler: a plain function of one item; it runs in a thread.",
+    ),
+    (
+        "handler: a coroutine function of a list of items, oldest first, or a plain function, which runs in a thread.",
+        "handler: a plain function of a list of items, oldest first; it runs in a thread.",
+    ),
+    ("a `ConsumerEvent`; or None", "a `ConsumerEvent`, in the thread where it happens; or None"),
+    (
+        "handler: a coroutine function of one item, or a plain function, which runs in a thread of its own.",
+        "handler: a plain function of one item. It runs in a thread of its own.",
+    ),
+    (
+        "handler: a coroutine function of a list of items, oldest first, or a plain function, which runs in a "
+        "thread of its own.",
+        "handler: a plain function of a list of items, oldest first. It runs in a thread of its own.",
+    ),
+    ("gives back at once; so does a cancellation.", "gives back at once."),
+    ("from its event loop;", "from any thread;"),
+    ("or the handler no function", "or the handler is a coroutine function"),
     (
         "Cancelling a call loses nothing: a cancelled get is handed out again by the next one, and a cancelled change "
         "took effect once or not at all. ",
@@ -120,6 +164,15 @@ def text(of: Any) -> str:
     for there, here in WORDING:
         words = words.replace(there, here)
     return words
+
+
+def annotation(of: Any) -> Any:
+    """Gives an annotation of the aio world as the other one would have it."""
+    if not isinstance(of, str):
+        return of
+    for there, here in TYPES:
+        of = re.sub(there, here, of)
+    return of
 
 
 def sections(of: Any) -> dict[str, str]:
@@ -173,15 +226,16 @@ def test_the_classes_are_where_the_modules_say(here: type[Any], there: type[Any]
 def test_the_same_parameters(here: FunctionType, there: FunctionType) -> None:
     mine, other = inspect.signature(here), inspect.signature(there)
     assert [(one.name, one.kind, one.default, one.annotation) for one in mine.parameters.values()] == [
-        (one.name, one.kind, one.default, one.annotation) for one in other.parameters.values()
+        (one.name, one.kind, one.default, annotation(one.annotation)) for one in other.parameters.values()
     ]
-    assert mine.return_annotation.replace("threading.", "asyncio.") == other.return_annotation
+    assert mine.return_annotation == annotation(other.return_annotation)
 
 
 @pytest.mark.parametrize(("here", "there"), pairs(FACADES))
 def test_what_talks_to_the_server_is_awaited(here: FunctionType, there: FunctionType) -> None:
     assert not inspect.iscoroutinefunction(here)
-    assert inspect.iscoroutinefunction(there) == (here.__name__ not in SAME_IN_BOTH)
+    awaited = here.__name__ not in SAME_IN_BOTH or here.__qualname__ == "Taking._decode"
+    assert inspect.iscoroutinefunction(there) == awaited
 
 
 # Documentation
@@ -247,177 +301,50 @@ def test_what_differs_is_said() -> None:
     assert "All else is as in `Queue`" in text(sync.UniqueQueue)
 
 
-# The very same Calls
+# Consumers
 
-Step = tuple[str, tuple[Any, ...]]
-
-
-def queue_steps(much: int) -> list[Step]:
-    """Gives calls of every method of a queue; the larger ones in several chunks where `much` is 100."""
-    first = 11 * much  # of what is held and not acknowledged
-    return [
-        ("add_items", ([f"item {number}" for number in range(25 * much)],)),
-        ("add_item", ("one",)),
-        ("add_item", ("one",)),
-        ("add_items", ([],)),
-        ("get_count", ()),
-        ("get_items", (0,)),
-        ("get_items", (12 * much,)),
-        ("get_items", (20,)),
-        ("ack_item", ("item 3",)),
-        ("ack_item", ("never",)),
-        ("ack_items", ([f"item {number}" for number in range(first)],)),
-        ("add_items", ([f"item {first}", f"item {first + 10}"],)),
-        ("reject_item", (f"item {first}",)),
-        ("reject_items", ([f"item {first + number}" for number in range(1, 10)],)),
-        ("revert_item", (f"item {first + 10}",)),
-        ("revert_items", ([f"item {first + 11}", "never"],)),
-        ("re_enqueue_timeout_items", ()),
-        ("re_enqueue_timeout_items", (0,)),
-        ("re_enqueue_timeout_items", (-1,)),
-        ("get_items", (15 * much,)),
-        ("re_enqueue_all_items", ()),
-        ("get_items", (3,)),
-        ("drop_timeout_items", (3600,)),
-        ("drop_timeout_items", ("soon",)),
-        ("drop_all_items", ()),
-        ("delete_item", ("one", 1)),
-        ("delete_items", ([f"item {20 * much}", f"item {20 * much + 1}"],)),
-        ("delete_items", (["item 1"], -1)),
-        ("can_rollback_item", ("item 3",)),
-        ("can_rollback_item", ("item 3",)),
-        ("reset_blocked_item", ("item 3",)),
-        ("reset_blocked_item", ("item 3",)),
-        ("can_rollback_item", (None,)),
-        ("get_items", (-1,)),
-        ("add_item", (None,)),
-        ("release", ()),
-    ]
-
-
-END: list[Step] = [("close", ()), ("get_count", ())]
-POOL: list[Step] = [
-    ("add_items", ([f"item {number}" for number in range(250)],)),
-    ("add_item", ("one",)),
-    ("add_item", ("one",)),
-    ("add_items", ([],)),
-    ("add_items", ("text",)),
-    ("get_count", ()),
-    ("get_count_to_process", ()),
-    ("get_items", (0,)),
-    ("get_items", (120,)),
-    ("get_items", (100,)),
-    ("ack_item", ("item 3",)),
-    ("ack_item", ("item 3",)),
-    ("ack_item", ("never",)),
-    ("ack_items", ([f"item {number}" for number in range(180)],)),
-    ("remove_item", ("item 181",)),
-    ("remove_item", ("item 181",)),
-    ("remove_items", ([f"item {number}" for number in range(180, 200)],)),
-    ("get_all_items", ()),
-    ("get_all_items", ()),
-    ("is_in_pool", ("item 3",)),
-    ("is_in_pool", ("never",)),
-    ("delete_item", ("item 3",)),
-    ("delete_item", ("item 3",)),
-    ("delete_items", ([f"item {number}" for number in range(150)],)),
-    ("get_count_to_process", ()),
-    ("get_items", (-1,)),
-    ("add_item", (None,)),
-    ("is_in_pool", (None,)),
-    ("clear_pool", ()),
-    ("clear_pool", ()),
+CONSUMERS: list[tuple[type[Any], type[Any]]] = [
+    (sync_consumer.Consumer, aio_consumer.Consumer),
+    (sync_consumer.BatchConsumer, aio_consumer.BatchConsumer),
 ]
-LIMIT = {"max_retry_rollback": 0, "max_timeout_in_queue": 5}
-OPTIONS = {"Queue": LIMIT, "UniqueQueue": LIMIT, "Pool": {"ack_ttl": 60, "ack_valid_for": 3600}}
 
 
-def scenario(kind: str, much: int = 100) -> list[Step]:
-    if kind == "Pool":
-        return POOL
-    return [*queue_steps(much), ("repair", ())] if kind == "UniqueQueue" else queue_steps(much)
+@pytest.mark.parametrize(("here", "there"), CONSUMERS, ids=lambda kind: kind.__name__)
+def test_consumers_look_the_same(here: type[Any], there: type[Any]) -> None:
+    """Inside they are not: a thread is not ended from outside, and a signal comes in another way."""
+    assert public(here) == public(there) == ["run", "stop"]
+    assert text(here) == text(there) != ""
+    assert [kind.__name__ for kind in here.__mro__] == [kind.__name__ for kind in there.__mro__]
+    for name in ("__init__", "run", "stop"):
+        mine, other = inspect.signature(getattr(here, name)), inspect.signature(getattr(there, name))
+        assert [(one.name, one.kind, one.default, one.annotation) for one in mine.parameters.values()] == [
+            (one.name, one.kind, one.default, annotation(one.annotation)) for one in other.parameters.values()
+        ]
+        assert mine.return_annotation == annotation(other.return_annotation)
+        assert sections(getattr(here, name)) == sections(getattr(there, name))
+        assert text(getattr(here, name)) == text(getattr(there, name))
+    assert inspect.iscoroutinefunction(there.run)
+    assert not inspect.iscoroutinefunction(there.stop)
 
 
-def scripts_of(name: str) -> set[str]:
-    """Gives the names of the scripts that are for a class."""
-    if name == "Pool":
-        return {builder().script.name for builder in (*POOL_BUILDERS, *ANY_BUILDERS)}
-    kind = Kind.UNIQUE if name == "UniqueQueue" else Kind.PLAIN
-    return {builder().script.name for builder in QUEUE_BUILDERS if builder.kind is kind}
-
-
-@pytest.fixture
-def same_ids_and_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pool's later chunks speak of the time of the first: the fake's clock stands still."""
-    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=7))
-    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.25)
-
-
-def outcome(run: Callable[[], Any]) -> Any:
-    try:
-        return run()
-    except (TypeError, ValueError, RqError) as error:
-        return type(error), str(error)
-
-
-def play_sync(backend: RecordingBackend, kind: str, steps: list[Step], **options: Any) -> list[Any]:
-    facade = getattr(sync, kind)("orders", backend, client_id="me", **options)
-    return [outcome(partial(getattr(facade, name), *args)) for name, args in steps]
-
-
-def play_aio(backend: AsyncRecordingBackend, kind: str, steps: list[Step], **options: Any) -> list[Any]:
-    facade = getattr(aio, kind)("orders", backend, client_id="me", **options)
-    with asyncio.Runner() as runner:
-
-        def awaited(name: str, args: Sequence[Any]) -> Any:
-            return runner.run(getattr(facade, name)(*args))
-
-        return [outcome(partial(awaited, name, args)) for name, args in steps]
-
-
-def seen(calls: list[Call[Any]]) -> list[tuple[str, bytes, tuple[bytes, ...], tuple[bytes, ...]]]:
-    return [(call.script.name, call.script.sha, call.keys, call.args) for call in calls]
-
-
-@pytest.mark.parametrize(("here", "there"), PUBLIC_CLASSES, ids=lambda kind: kind.__name__)
-def test_the_scenarios_have_every_public_method(here: type[Any], there: type[Any]) -> None:
-    names = {name for name, _ in (*scenario(here.__name__), *END)}
-    assert names == set(public(here)) == set(public(there))
-
-
-@pytest.mark.parametrize("kind", OPTIONS)
-@pytest.mark.parametrize("options", [{}, {"durability": pyrq.Replicas(1)}, {"codec": pyrq.JsonCodec()}], ids=str)
-def test_the_same_calls_and_results(same_ids_and_times: None, kind: str, options: dict[str, Any]) -> None:
-    steps, more = [*scenario(kind), *END], {**OPTIONS[kind], **options}
-    here, there = RecordingBackend(), AsyncRecordingBackend()
-    assert play_sync(here, kind, steps, **more) == play_aio(there, kind, steps, **more)
-    assert seen(here.calls) == seen(there.calls)
-    assert here.runs == there.runs
-    # Those left out are for what goes wrong.
-    assert set(here.names) | {"burn"} == (scripts_of(kind) | {"burn"}) - {"confirm", "bury"}
-    assert {durability for _, durability in here.runs} == {None, options.get("durability")}
+def test_what_is_handed_out_is_the_same() -> None:
+    here, there = sync_taking.Handed, aio_taking.Handed
+    assert [(one.name, one.type) for one in fields(here)] == [(one.name, one.type) for one in fields(there)]
+    assert inspect.getdoc(here) == inspect.getdoc(there)
 
 
 @pytest.mark.parametrize(
-    ("kind", "script"),
-    [(kind, script) for kind in OPTIONS for script in sorted(scripts_of(kind) - {"confirm", "burn"})],
+    ("here", "there"),
+    [
+        (sync_taking, aio_taking),
+        (sync_looking, aio_looking),
+        (sync_settling, aio_settling),
+        (sync_batch, aio_batch),
+        (sync_dead_letters, aio_dead_letters),
+        (sync_consumer, aio_consumer),
+    ],
+    ids=lambda module: module.__name__,
 )
-@pytest.mark.parametrize("executed", [False, True])
-def test_the_same_calls_and_results_when_a_reply_is_lost(
-    same_ids_and_times: None, kind: str, script: str, executed: bool
-) -> None:
-    steps: list[Step] = [
-        ("add_items", (["a", "bad", "b", "a", "c"],)),
-        *scenario(kind, 1),
-        ("get_count", ()),
-        ("get_items", (2,)),
-        ("ack_items", (["a", "a", "b"],)),
-        *END,
-    ]
-    more = {**OPTIONS[kind], "codec": BrokenCodec()}
-    here, there = RecordingBackend(), AsyncRecordingBackend()
-    for backend in (here, there):
-        backend.faults = [Fault(script, OutcomeUnknown(), executed, skip) for skip in (0, 1)]
-    assert play_sync(here, kind, steps, **more) == play_aio(there, kind, steps, **more)
-    assert here.runs == there.runs
-    assert here.doubts == there.doubts > 0
+def test_modules_have_the_same_in_them(here: ModuleType, there: ModuleType) -> None:
+    assert here.__all__ == there.__all__
+    assert text(here).partition(". ")[0] == text(there).partition(". ")[0] != ""

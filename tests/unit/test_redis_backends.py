@@ -19,10 +19,11 @@ from pyrq.backends.redis_async import AsyncRedisBackend
 from pyrq.backends.redis_sync import RedisBackend
 from pyrq.core import errors, ops
 from pyrq.core.call import Call
+from pyrq.core.limits import NO_LIMITS
 from pyrq.core.options import Durability, Fsync, Replicas
 from tests.unit.helpers import KEYS, ME, error_reply
 
-ADD = ops.add(KEYS, ME, [b"x"])
+ADD = ops.add(KEYS, ME, [b"x"], NO_LIMITS)
 COUNT = ops.count(KEYS)
 NEW = {b"server": b"redis", b"version": b"7.4.0"}
 CLOSED = exceptions.ConnectionError("Connection closed by server.")

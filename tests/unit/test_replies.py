@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 
 from pyrq.core import replies
-from pyrq.core.errors import PermissionDeniedError
+from pyrq.core.errors import PermissionDeniedError, QueueFull
 from pyrq.core.rollback import Rollbacks
+from pyrq.core.views import InFlight, Letter, Stats
+from pyrq.core.waiting import Found
 from tests.unit.builders import ANY_BUILDERS, POOL_BUILDERS, QUEUE_BUILDERS, functions_of
+
+
+def bare(raw: bytes) -> Letter:
+    """Gives a letter that tells no story."""
+    return Letter(raw, "", 0.0, 0, "")
 
 
 @pytest.mark.parametrize(
@@ -18,9 +25,26 @@ from tests.unit.builders import ANY_BUILDERS, POOL_BUILDERS, QUEUE_BUILDERS, fun
         (replies.flag, 1, True),
         (replies.flag, 0, False),
         (replies.one_number, [7], 7),
+        (replies.number_and_none, [7], (7, 0)),
+        (replies.number_and_none, [7, 8], (7, 0)),
         (replies.two_numbers, [7, 8], (7, 8)),
-        (replies.items, [[b"a", b"\xff"]], [b"a", b"\xff"]),
-        (replies.items, [[]], []),
+        (replies.added, [0], 0),
+        (replies.added, [7], 7),
+        (replies.found, [[b"a", b"\xff"], 4, 0, 0], Found([b"a", b"\xff"], 4, sweep=False, block=0.0, nap=0.0)),
+        (replies.found, [[], 4, 1, 2500], Found([], 4, sweep=True, block=2.5, nap=0.0)),
+        (replies.found, [[], 4, 0, -150], Found([], 4, sweep=False, block=0.0, nap=0.15)),
+        (replies.newest_first, [b"c", b"b", b"a"], [b"a", b"b", b"c"]),
+        (replies.newest_first, [], []),
+        (replies.letters, [b"new", b"5 1 2 3\nmewhyold"], [Letter(b"old", "why", 5.0, 1, "me"), bare(b"new")]),
+        (replies.letters, [], []),
+        (replies.stats, [1, 2, 3, 4, 5, 0], Stats(1, 2, 3, 4, 5, paused=False)),
+        (replies.stats, [0, 0, 0, 0, 0, 1], Stats(0, 0, 0, 0, 0, paused=True)),
+        (replies.in_flight, [], []),
+        (
+            replies.in_flight,
+            [[b"me-1", 3, b"0.000", b""], [b"\xff", 1, b"12.345", b"0.5"]],
+            [InFlight("me-1", 3, 0.0, None), InFlight("\ufffd", 1, 12.345, 0.5)],
+        ),
         (replies.batch, [[b"a"], b"1700000000"], ([b"a"], b"1700000000")),
         (replies.batch, [[], b"5"], ([], b"5")),
         (replies.rollbacks, [3, 100, 105], Rollbacks(count=3, first=100, now=105)),
@@ -41,9 +65,16 @@ def test_what_is_refused_is_named_once_and_in_order() -> None:
     assert str(caught.value) == f"{PermissionDeniedError()} Refused: LPUSH, RENAME."
 
 
+def test_what_does_not_fit_is_told() -> None:
+    with pytest.raises(QueueFull):
+        replies.added([-1])
+
+
 def test_every_function_is_named_and_used_and_says_what_it_reads() -> None:
     names = functions_of(replies)
     assert names == set(replies.__all__)
     used = {builder().parse for builder in (*QUEUE_BUILDERS, *POOL_BUILDERS, *ANY_BUILDERS)}
+    # A consumer reads what becomes of items alike, whatever that is.
+    used.add(replies.number_and_none)
     assert used == {getattr(replies, name) for name in names}
     assert all(parse.__doc__ for parse in used)

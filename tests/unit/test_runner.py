@@ -14,6 +14,7 @@ from pyrq.backends import AsyncBackend, Backend, connect, connect_async
 from pyrq.core import ops
 from pyrq.core.call import Call
 from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError, ServerFullError, ServerGoneError
+from pyrq.core.limits import NO_LIMITS
 from pyrq.core.options import Durability, Fsync, Replicas
 from tests.unit.helpers import fresh
 
@@ -56,11 +57,23 @@ class Blocking(Scripted):
         self.step(calls, durability)
         return self.answer(cast("Backend", self.inner).run(calls, durability))
 
+    def move(self, source: bytes, target: bytes, seconds: float) -> bool:
+        return cast("Backend", self.inner).move(source, target, seconds)
+
+    def wake(self) -> None:
+        cast("Backend", self.inner).wake()
+
 
 class Awaited(Scripted):
     async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
         self.step(calls, durability)
         return self.answer(await cast("AsyncBackend", self.inner).run(calls, durability))
+
+    async def move(self, source: bytes, target: bytes, seconds: float) -> bool:
+        return await cast("AsyncBackend", self.inner).move(source, target, seconds)
+
+    async def wake(self) -> None:
+        await cast("AsyncBackend", self.inner).wake()
 
 
 def failing(error: BaseException) -> Callable[[], None]:
@@ -262,8 +275,8 @@ async def test_a_sweep_of_all_settles_a_release_first(parts: tuple[Any, Scripted
 async def test_a_change_waits_and_a_hand_out_does_not(make: Make, durability: Durability | None) -> None:
     queue, backend = await make(durability=durability)
     run = queue._run
-    assert await result(run.change(lambda keys, identity, _: ops.add(keys, identity, [b"a"]))) == 1
-    assert await result(run.hand_out(lambda keys, identity, _: ops.add(keys, identity, [b"b"]))) == 1
+    assert await result(run.change(lambda keys, identity, _: ops.add(keys, identity, [b"a"], NO_LIMITS))) == 1
+    assert await result(run.hand_out(lambda keys, identity, _: ops.add(keys, identity, [b"b"], NO_LIMITS))) == 1
     assert await result(run.look(ops.count)) == 2
     assert backend.seen == [["add"], ["add"], ["count"]]
     assert backend.waits == [durability, None, None]

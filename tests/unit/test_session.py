@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyrq.core.session import GET_LANE, Held, Identity, Inbox, Lane, Session, session_ttl
+from pyrq.core.session import GET_LANE, Held, Identity, Inbox, Lane, Moves, Session, session_ttl
+from pyrq.core.waiting import Found
 
 items_of = st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=8)
+
+
+def brought(items: list[bytes], tenure: int = 1) -> Found:
+    """Gives what a get heard that found some items."""
+    return Found(items, tenure, sweep=False, block=0.0, nap=0.0)
 
 
 @pytest.fixture
@@ -117,21 +123,21 @@ def test_an_empty_inbox() -> None:
 
 def test_what_arrived_is_kept_until_taken() -> None:
     inbox = Inbox(120)
-    inbox.arrived(inbox.lane.next(), [b"a", b"b", b"c"])
+    inbox.arrived(inbox.lane.next(), brought([b"a", b"b", b"c"]))
     assert inbox.held == Held(1, 3)
     assert inbox.peek(2) == [b"a", b"b"]
     assert len(inbox) == 3
     inbox.take(2)
     assert inbox.held == Held(1, 1)
     assert inbox.peek(9) == [b"c"]
-    inbox.arrived(inbox.lane.next(), [b"d"])
+    inbox.arrived(inbox.lane.next(), brought([b"d"]))
     assert inbox.held == Held(2, 2)
     assert inbox.peek(9) == [b"c", b"d"]
 
 
 def test_equal_items_are_discarded_one_by_one_the_oldest_first() -> None:
     inbox = Inbox(120)
-    inbox.arrived(inbox.lane.next(), [b"a", b"x", b"b", b"x", b"x"])
+    inbox.arrived(inbox.lane.next(), brought([b"a", b"x", b"b", b"x", b"x"]))
     inbox.discard([b"x", b"x"])
     assert inbox.peek(9) == [b"a", b"b", b"x"]
     assert inbox.held == Held(1, 3)
@@ -139,7 +145,7 @@ def test_equal_items_are_discarded_one_by_one_the_oldest_first() -> None:
 
 def test_what_is_restored_comes_out_first_in_its_order() -> None:
     inbox = Inbox(120)
-    inbox.arrived(inbox.lane.next(), [b"a"])
+    inbox.arrived(inbox.lane.next(), brought([b"a"]))
     inbox.restore([b"x", b"y"])
     assert inbox.peek(9) == [b"x", b"y", b"a"]
     assert inbox.held == Held(1, 3)
@@ -148,7 +154,7 @@ def test_what_is_restored_comes_out_first_in_its_order() -> None:
 @pytest.mark.parametrize(("count", "left"), [(0, []), (1, [b"a"]), (2, [b"a", b"b"]), (3, [b"a", b"b"])])
 def test_the_oldest_are_kept(count: int, left: list[bytes]) -> None:
     inbox = Inbox(120)
-    inbox.arrived(inbox.lane.next(), [b"a", b"b"])
+    inbox.arrived(inbox.lane.next(), brought([b"a", b"b"]))
     inbox.keep(count)
     assert inbox.peek(9) == left
     assert inbox.held == Held(1, len(left))
@@ -164,7 +170,7 @@ def test_what_is_told_is_what_is_there(steps: list[tuple[str, list[bytes]]]) -> 
         if step == "arrive":
             identity = inbox.lane.next()
             received = identity.sequence
-            inbox.arrived(identity, items)
+            inbox.arrived(identity, brought(items))
             model += items
         elif step == "take":
             inbox.take(size)
@@ -192,10 +198,10 @@ def test_an_interrupt_between_the_items_and_their_count_is_made_good() -> None:
             raise KeyboardInterrupt
 
     inbox = Inbox(120)
-    inbox.arrived(inbox.lane.next(), [b"a"])
+    inbox.arrived(inbox.lane.next(), brought([b"a"]))
     inbox._items = Interrupted(inbox._items)
     with pytest.raises(KeyboardInterrupt):
-        inbox.arrived(inbox.lane.next(), [b"b", b"c"])
+        inbox.arrived(inbox.lane.next(), brought([b"b", b"c"]))
     assert inbox.held == Held(1, 1)
     inbox.resume()
     assert inbox.held == Held(2, 3)
@@ -212,6 +218,86 @@ def test_what_did_not_arrive_does_not_count() -> None:
     inbox = Inbox(120)
     inbox._items = Interrupted()
     with pytest.raises(KeyboardInterrupt):
-        inbox.arrived(inbox.lane.next(), [b"a"])
+        inbox.arrived(inbox.lane.next(), brought([b"a"]))
     inbox.resume()
     assert inbox.held == Held(0, 0)
+
+
+def test_the_tenure_is_that_of_the_last_get() -> None:
+    inbox = Inbox(120)
+    assert inbox.tenure == 0
+    inbox.arrived(inbox.lane.next(), brought([b"a"], tenure=4))
+    inbox.arrived(inbox.lane.next(), brought([b"b"], tenure=9))
+    inbox.take(2)
+    assert inbox.tenure == 9
+    assert inbox.held == Held(2, 0, 0), "what was not returned yet belongs to no lease"
+
+
+# Blocking moves
+
+
+def test_a_move_counts_while_it_is_under_way() -> None:
+    moves = Moves()
+    assert moves.count(100.0) == 0
+    one, other = moves.begin(), moves.begin()
+    assert moves.count(100.0) == 2
+    moves.end(one)
+    moves.end(one)
+    assert moves.count(100.0) == 1
+    moves.end(other)
+    assert moves.count(100.0) == 0
+
+
+def test_a_move_whose_answer_is_lost_counts_until_its_time_is_up() -> None:
+    moves = Moves()
+    moves.lose(moves.begin(), until=105.0)
+    assert (moves.count(100.0), moves.count(104.9)) == (1, 1)
+    assert (moves.count(105.0), moves.count(200.0)) == (0, 0)
+
+
+def test_of_lost_moves_the_last_one_counts() -> None:
+    moves = Moves()
+    first, last, running = moves.begin(), moves.begin(), moves.begin()
+    moves.lose(last, until=109.0)
+    moves.lose(first, until=105.0)
+    assert moves.count(107.0) == 2, "the one that runs, and what is lost"
+    moves.end(running)
+    assert (moves.count(108.9), moves.count(109.0)) == (1, 0)
+
+
+def test_threads_may_begin_and_end_moves_at_once(hasty: None) -> None:
+    moves = Moves()
+    start = threading.Barrier(4)
+
+    def work() -> None:
+        start.wait()
+        for turn in range(500):
+            move = moves.begin()
+            moves.count(0.0)
+            if turn % 2:
+                moves.end(move)
+            else:
+                moves.lose(move, until=50.0)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (moves.count(49.0), moves.count(50.0)) == (1, 0)
+
+
+# At rest
+
+
+def test_a_session_is_at_rest_when_all_lanes_are_back() -> None:
+    session = Session(120)
+    assert session.at_rest()
+    lane = session.lease()
+    assert not session.at_rest()
+    session.doubt([lane])
+    assert not session.at_rest()
+    session.free(session.doubtful())
+    assert session.at_rest()
+    assert session.returning is None
+    assert session.moves.count(0.0) == 0

@@ -20,7 +20,8 @@ from pyrq import (
 )
 from pyrq.backends import AsyncBackend, Backend, connect, connect_async
 from pyrq.errors import InvalidItemError
-from tests.unit.helpers import AsyncRecordingBackend, RecordingBackend, fresh
+from tests.unit.helpers import fresh
+from tests.unit.taking_helpers import AsyncRecordingBackend, RecordingBackend
 
 
 class Order:

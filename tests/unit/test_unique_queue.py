@@ -66,7 +66,7 @@ def test_adding_nothing_new_leaves_nothing(world: World, queue: Any) -> None:
 def test_duplicates_across_the_border_of_a_chunk(world: World, queue: Any, kind: Any) -> None:
     items = [*numbers(0, 1500), *numbers(500, 2500), *numbers(0, 10)]
     assert queue.add_items(kind(items)) == 2500
-    assert [len(one.args) for one in world.backend.of("add")] == [1003, 1003, 1003, 513]
+    assert [len(one.args) for one in world.backend.of("add")] == [1004, 1004, 1004, 514]
     assert waiting(world) == numbers(0, 2500)
 
 

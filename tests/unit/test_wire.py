@@ -5,12 +5,25 @@ from typing import Any
 import pytest
 
 from pyrq.core import errors, ops
+from pyrq.core.limits import NO_LIMITS
 from pyrq.core.options import Durability, Fsync, Replicas
 from pyrq.core.session import Identity
-from pyrq.core.wire import NeedsSource, Refusal, TryLater, check_server, commands, error_of, results, trial
+from pyrq.core.wire import (
+    NeedsSource,
+    Refusal,
+    TryLater,
+    check_server,
+    commands,
+    error_of,
+    move_commands,
+    moved,
+    results,
+    trial,
+    unblock,
+)
 from tests.unit.helpers import HELD, KEYS, ME
 
-ADD = ops.add(KEYS, ME, [b"x", b"y"])
+ADD = ops.add(KEYS, ME, [b"x", b"y"], NO_LIMITS)
 ACK = ops.ack(KEYS, ME, HELD, [b"x"])
 COUNT = ops.count(KEYS)
 BURN = ops.burn(KEYS, [Identity(b"3", 4, 120)])
@@ -88,10 +101,10 @@ FINAL = [
 
 def test_scripts_go_by_name_or_in_full() -> None:
     assert commands([ADD, COUNT], None, in_full=False) == [
-        (b"EVALSHA", ADD.script.sha, b"2", *ADD.keys, *ADD.args),
+        (b"EVALSHA", ADD.script.sha, b"3", *ADD.keys, *ADD.args),
         (b"EVALSHA", COUNT.script.sha, b"1", b"orders"),
     ]
-    assert commands([ADD], None, in_full=True) == [(b"EVAL", ADD.script.source, b"2", *ADD.keys, *ADD.args)]
+    assert commands([ADD], None, in_full=True) == [(b"EVAL", ADD.script.source, b"3", *ADD.keys, *ADD.args)]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +127,38 @@ def test_a_trial_is_answered_at_once() -> None:
     assert trial(Fsync(0, 2, 300)) == (b"WAITAOF", b"0", b"0", b"1")
 
 
+@pytest.mark.parametrize(("seconds", "text"), [(5.0, b"5.000"), (0.005, b"0.005"), (1.23456, b"1.235")])
+def test_a_move_says_first_who_asks(seconds: float, text: bytes) -> None:
+    assert move_commands(b"from", b"to", seconds) == [
+        (b"CLIENT", b"ID"),
+        (b"BLMOVE", b"from", b"to", b"RIGHT", b"LEFT", text),
+    ]
+
+
+def test_a_blocked_connection_is_woken_by_its_number() -> None:
+    assert unblock(17) == (b"CLIENT", b"UNBLOCK", b"17")
+
+
+@pytest.mark.parametrize(("reply", "expected"), [(b"item", True), (b"", True), (None, False)])
+def test_what_a_move_brought(reply: bytes | None, expected: bool) -> None:
+    assert moved(reply) is expected
+
+
+@pytest.mark.parametrize(("text", "kind"), [*RETRIED, *FINAL])
+def test_a_refused_move(text: str, kind: type[errors.RqError]) -> None:
+    # A move is sent once: what may pass is for the caller to judge.
+    with pytest.raises(errors.RqError) as caught:
+        moved(Refusal(text))
+    assert type(caught.value) is kind
+
+
 # Results
+
+
+def test_a_full_queue_is_told_whatever_was_waited_for() -> None:
+    for durability, answers in ((None, [[0, -1]]), (Replicas(1), [[0, -1], 0])):
+        with pytest.raises(errors.QueueFull):
+            results([ADD], durability, answers)
 
 
 def test_a_result_for_each_call() -> None:

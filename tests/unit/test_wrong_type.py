@@ -11,23 +11,40 @@ from tests.unit.helpers import BrokenCodec, Fault
 from tests.unit.worlds import CLASSES, HELD, World, arguments, call, dump, opened, prepared
 
 world = pytest.fixture(params=["sync", "aio"])(opened)
-KEYS = ("orders", "-unique", "-timeouts", "/consumers", "-processing-", "-retry-count", "-retry-timeout", "/session/")
+KEYS = (
+    *("orders", "-unique", "-timeouts", "/consumers", "-processing-", "-retry-count", "-retry-timeout", "/session/"),
+    *("/landing/", "/delayed", "/deliveries", "/dead", "/meta"),
+)
+BOUNDS = {"max_deliveries": 3, "max_size": 100, "dead_max": 9}
 # What each method needs besides the session; each script reads all of it before it writes.
-LIST, HOLDING, SWEEPING = ("orders",), ("-timeouts", "/consumers", "-processing-"), ("-timeouts", "/consumers")
-ROLLBACKS = ("-retry-count", "-retry-timeout")
+LIST, HOLDING = ("orders",), ("-timeouts", "/consumers", "-processing-")
+SWEEPING = ("-timeouts", "/consumers", "/meta")
+ROLLBACKS, DEATHS = ("-retry-count", "-retry-timeout"), ("/deliveries", "/dead")
 NEEDS = {
-    "add": LIST,
-    "get_items": LIST + HOLDING,
-    "ack": HOLDING,
-    "reject": LIST + HOLDING,
-    "revert": LIST + HOLDING,
-    "release": LIST + HOLDING,
-    "delete": LIST,
-    "re_enqueue": LIST + SWEEPING,
-    "drop": SWEEPING,
+    "add": (*LIST, "/delayed"),
+    "get_items": LIST + HOLDING + ("/landing/", "/delayed", "/meta"),
+    "ack": (*HOLDING, "/deliveries"),
+    "reject": LIST + HOLDING + DEATHS,
+    "revert": LIST + HOLDING + DEATHS,
+    "release": LIST + HOLDING + ("/landing/", "/meta"),
+    "delete": (*LIST, "/consumers", "/deliveries"),
+    "re_enqueue": LIST + SWEEPING + DEATHS,
+    "drop": LIST + SWEEPING,
     "can_rollback": ROLLBACKS,
     "reset_blocked": ROLLBACKS,
-    "repair": LIST,
+    "repair": (*LIST, "/consumers"),
+    "pause": ("/meta",),
+    "resume": ("/meta",),
+    "dead.redrive": (*LIST, "/dead"),
+    "dead.purge": ("/dead",),
+}
+LOOKING = {
+    "get_count": {"orders"},
+    "peek": {"orders"},
+    "stats": {"orders", "-timeouts", "/consumers", "/delayed", "/dead", "/meta"},
+    "in_flight": {"-timeouts", "/consumers"},
+    "dead.count": {"/dead"},
+    "dead.peek": {"/dead"},
 }
 
 
@@ -35,10 +52,12 @@ def needs(kind: str, name: str) -> set[str]:
     """Gives the keys that a method needs."""
     if kind == "Pool":
         return {"orders"} | ({"/session/"} if name[:3] not in ("get", "is_") or name.endswith("items") else set())
-    if name == "get_count":
-        return {"orders"}
+    if name in LOOKING:
+        return LOOKING[name]
     found = next(keys for method, keys in NEEDS.items() if name.startswith(method))
-    return {*found, "/session/", *(["-unique"] if kind == "UniqueQueue" and "orders" in found else [])}
+    # A drop reads how the queue's list is, and does not write it.
+    unique = kind == "UniqueQueue" and "orders" in found and not name.startswith("drop")
+    return {*found, "/session/", *(["-unique"] if unique else [])}
 
 
 MANY = [*HELD, *map(str, range(50, 70))]
@@ -46,14 +65,17 @@ MANY = [*HELD, *map(str, range(50, 70))]
 
 @pytest.mark.parametrize(
     ("kind", "name", "items"),
-    [(kind, name, HELD) for kind in CLASSES for name in arguments(kind)]
+    # What acknowledges and takes is two calls.
+    [(kind, name, HELD) for kind in CLASSES for name in arguments(kind) if name != "ack_and_get"]
     + [(kind, f"{name}_items", MANY) for kind in CLASSES[:2] for name in ("ack", "reject", "delete")],
 )
 def test_nothing_changes_where_a_key_is_of_a_wrong_type(world: World, kind: str, name: str, items: list[str]) -> None:
-    args = tuple(items if arg == ["x"] else "1" if arg == "x" else arg for arg in arguments(kind)[name])
+    one_item = "0" if name == "add_item" else "1"  # the latter waits already
+    args = tuple(items if arg == ["x"] else one_item if arg == "x" else arg for arg in arguments(kind)[name])
     told = set()
     for part in KEYS:
-        one = prepared(world, kind)
+        one = prepared(world, kind, **({} if kind == "Pool" else BOUNDS))
+        world.client.lpush("orders/dead", "of old")
         if name == "release":
             world.backend.faults.append(Fault("get", OutcomeUnknown(), executed=True))
             with pytest.raises(OutcomeUnknown):
@@ -102,6 +124,29 @@ def test_a_sweep_leaves_alone_what_is_no_list(world: World, kind: str, method: s
     assert one.get_items(9) == (["a"] if method.startswith("re") else [])
     assert world.client.get(two.processing_queue_name) == b"wrong"
     world.client.delete(two.processing_queue_name)
+
+
+@pytest.mark.parametrize("key", ["orders", "orders/delayed", "orders/deliveries"])
+def test_one_of_two_calls_that_is_refused_leaves_it_open_what_was_done_and_nothing_is_lost(
+    world: World, key: str
+) -> None:
+    queue = world.queue()
+    queue.add_items(["a", "b"])
+    assert queue.get_items(1) == ["a"]
+    kept = world.client.dump(key)
+    world.client.delete(key)
+    world.client.set(key, "wrong")
+    with pytest.raises(OutcomeUnknown) as caught:
+        queue.ack_and_get(["a"], 1)
+    assert isinstance(caught.value.__cause__, WrongTypeError)
+    assert world.client.get(key) == b"wrong"
+    world.client.delete(key)
+    if kept:
+        world.client.restore(key, 0, kept)
+    acknowledged = key != "orders/deliveries"
+    assert queue.ack_item("a") is not acknowledged
+    assert queue.get_items(9) == ["b"]
+    assert queue.ack_item("b") is True
 
 
 def test_a_repair_makes_room_for_itself(world: World) -> None:

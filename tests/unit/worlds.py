@@ -6,26 +6,31 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import pytest
 
 from pyrq import aio, sync
+from pyrq.aio.dead_letters import DeadLetters
 from pyrq.backends import connect
 from pyrq.core.call import Call
 from pyrq.core.options import Durability
-from tests.unit.helpers import AsyncRecordingBackend, Recorder, RecordingBackend, raw
+from tests.unit.helpers import raw
+from tests.unit.taking_helpers import AsyncRecordingBackend, Moving, RecordingBackend
 
 NOW = 1_700_000_000
 """What time it is at the start, in whole seconds."""
 LIMITS: dict[str, Any] = {"max_retry_rollback": 2, "max_timeout_in_queue": 10}
 CLASSES = ("Queue", "UniqueQueue", "Pool")
+RUNNING = {"batch", "consume", "consume_batches"}
+"""Methods that do more than one thing."""
 HELD = ["0", "1", "2", "3"]
 """What an object that is prepared holds; 1 and 2 wait again."""
 
 
 @dataclass
-class Timed(Recorder):
+class Timed(Moving):
     """What the two backends do besides recording.
 
     Attributes:
@@ -90,19 +95,32 @@ class Driven:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.made, name)
+        if inspect.iscoroutine(value):
+            return self.runner.run(value)
+        if isinstance(value, DeadLetters):
+            return Driven(self.runner, value)
+        if name == "batch":
+            return lambda *args, **options: Driven(self.runner, value(*args, **options))
         if not inspect.iscoroutinefunction(value):
             return value
         return lambda *args, **options: self.runner.run(value(*args, **options))
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.made[index]
+
+    def __len__(self) -> int:
+        return len(self.made)
 
     def __repr__(self) -> str:
         return repr(self.made)
 
     def __enter__(self) -> Driven:
-        assert self.runner.run(self.made.__aenter__()) is self.made
-        return self
+        entered = self.runner.run(self.made.__aenter__())
+        return self if entered is self.made else Driven(self.runner, entered)
 
-    def __exit__(self, *error: object) -> None:
-        self.runner.run(self.made.__aexit__(*error))
+    def __exit__(self, *error: object) -> bool | None:
+        hidden: bool | None = self.runner.run(self.made.__aexit__(*error))
+        return hidden
 
 
 class World:
@@ -184,11 +202,11 @@ def dump(client: Any, but: str = "") -> dict[bytes, Any]:
     return {key: readers[client.type(key)](key) for key in keys}
 
 
-def prepared(world: World, kind: str) -> Any:
+def prepared(world: World, kind: str, **options: Any) -> Any:
     """Gives an object with items in all states, on a server with nothing else."""
     world.client.flushall()
     world.backend.twice = False
-    one = world.any(kind)
+    one = world.any(kind, **options)
     one.add_items([*HELD, "waits"])
     one.get_items(len(HELD))
     one.add_items(["1", "2"])
@@ -199,7 +217,8 @@ def prepared(world: World, kind: str) -> Any:
 
 
 def call(made: Any, name: str, *args: Any) -> Any:
-    return getattr(made, name)(*args)
+    """Calls a method, by its name or, as `dead.count`, that of what a property gives."""
+    return attrgetter(name)(made)(*args)
 
 
 def numbers(first: int, last: int) -> list[str]:
@@ -207,7 +226,7 @@ def numbers(first: int, last: int) -> list[str]:
 
 
 def arguments(kind: str) -> dict[str, tuple[Any, ...]]:
-    """Gives right arguments for every method of a class that talks to the server."""
+    """Gives right arguments for every method of a class that talks to the server, but for those of `RUNNING`."""
     common: dict[str, tuple[Any, ...]] = {
         **{f"{verb}_item": ("x",) for verb in ("add", "ack", "delete")},
         **{f"{verb}_items": (["x"],) for verb in ("add", "ack", "delete")},
@@ -228,6 +247,8 @@ def arguments(kind: str) -> dict[str, tuple[Any, ...]]:
         | {f"{verb}_item": ("x",) for verb in ("reject", "revert", "can_rollback", "reset_blocked")}
         | {f"{verb}_items": (["x"],) for verb in ("reject", "revert")}
         | {f"{verb}_{which}_items": () for verb in ("re_enqueue", "drop") for which in ("timeout", "all")}
-        | {"release": ()}
+        | {f"dead.{name}": () for name in ("count", "redrive", "purge")}
+        | dict.fromkeys(("release", "stats", "in_flight", "pause", "resume"), ())
+        | {"ack_and_get": (["x"], 1), "peek": (1,), "dead.peek": (1,)}
         | ({"repair": ()} if kind == "UniqueQueue" else {})
     )

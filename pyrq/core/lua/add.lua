@@ -1,19 +1,21 @@
 -- add: items join the queue; they come out in the order given. In a queue of unique items, one that waits does not.
 --
--- KEYS session queue
--- ARGV lane sequence ttl item...
--- REPLY {status, how many were added}
+-- KEYS session queue delayed
+-- ARGV lane sequence ttl max_size item...
+-- REPLY {status, how many were added, or -1: more than max_size would wait}
 -- include lane
+-- include room
 -- include waiting_KIND
 
-local session, queue = unpack(KEYS)
-local lane, sequence, ttl = unpack(ARGV, 1, 3)
-local FIRST = 4
+local session, queue, delayed = unpack(KEYS)
+local lane, sequence, ttl, max_size = unpack(ARGV, 1, 4)
+local FIRST = 5
 
 local known = recall(session, lane, sequence, ttl)
 if known then return known end
 
 read_waiting(queue)
+if max_size ~= '' and not has_room(queue, delayed, max_size, count_new(FIRST)) then return {NOTHING, -1} end
 -- The first write is the one that a full server refuses: then nothing has changed.
 local joined = join(queue, FIRST)
 if joined == 0 then return {NOTHING, 0} end

@@ -1,31 +1,43 @@
 -- get: the oldest waiting items move to the consumer's processing list.
 --
 -- A get is confirmed by the next call, which says which get it last received. What the consumer has not received is
--- handed out again first. A get that runs late, or again, takes nothing.
+-- handed out again first. A get that runs late, or again, takes nothing. One that finds nothing, of a consumer that is
+-- going to wait (up to `slice` ms), registers its landing list; `blocked` says how many other moves may still bring
+-- something there.
 --
--- KEYS session queue processing timeouts consumers
--- ARGV lane sequence ttl received consumer count now
--- REPLY {status, {item, ...}} oldest first
+-- KEYS session queue processing timeouts consumers landing delayed meta deliveries
+-- ARGV lane sequence ttl received consumer count lease slice blocked now
+-- REPLY {status, {item, ...} oldest first, tenure, 1 if this consumer is to sweep, ms to block, or to sleep (negative)}
 -- include lane
 -- include stamp
+-- include lease
+-- include landing
 -- include waiting_KIND
+-- include arrivals
+-- include idle
+-- include sweeping
+-- include swept
+-- include suspects
 
-local session, queue, processing, timeouts, consumers = unpack(KEYS)
-local lane, sequence, ttl, received, consumer, count, now = unpack(ARGV)
+local session, queue, processing, timeouts, consumers, landing, delayed, meta, deliveries = unpack(KEYS)
+local lane, sequence, ttl, received, consumer, count, lease, slice, blocked, now = unpack(ARGV)
 
 local number = tonumber(sequence)
 local last = tonumber(string.match(redis.call('HGET', session, lane) or '0', '^%d+'))
-local taker, size = string.match(redis.call('HGET', consumers, consumer) or '0 0', '^(%d+) (%d+)$')
+local record, leased, landable = unpack(redis.call('HMGET', consumers, consumer, consumer .. LEASE, consumer .. LANDING))
+local taker, size = string.match(record or '0 0', '^(%d+) (%d+)$')
 taker, size = tonumber(taker), tonumber(size)
 -- The session may have expired; the record has not.
 last = math.max(last, taker)
 if number < last then return {STALE} end
 
 redis.call('HLEN', timeouts)
+local counted = lease ~= '' and redis.call('HLEN', deliveries) > 0
 read_waiting(queue)
 local unseen, length = 0, redis.call('LLEN', processing)
 -- A record that is larger than the list is void: an older library swept the list.
 if taker ~= tonumber(received) and size <= length then unseen = size end
+local tenure = length > 0 and string.match(leased or '', ' (%d+)$') or sequence
 
 -- Gives the entries of a part of a list from its tail to its head.
 local function read_oldest_first(list, first, last)
@@ -36,25 +48,43 @@ local function read_oldest_first(list, first, last)
 end
 
 local answer = unseen > 0 and read_oldest_first(processing, 0, unseen - 1) or {}
-if number == last then return {AGAIN, answer} end
+if number == last then return {AGAIN, answer, tonumber(tenure), 0, 0} end
 
-local wanted = tonumber(count) - unseen
+now = server_time(now)
+local paused = bring(session, ttl, queue, landing, delayed, meta, now)
+local wanted = paused and 0 or tonumber(count) - unseen
 local waiting = wanted > 0 and read_oldest_first(queue, -wanted, -1) or {}
+if counted then waiting = first_of(waiting, taken_together(deliveries, waiting)) end
 local size = #waiting
-if unseen + size == 0 then return {NOTHING, {}} end
+local sweeps = lease ~= '' and is_sweep_due(meta, lease, now)
+local status, block = NOTHING, 0
+if sweeps or unseen + size > 0 or slice ~= '0' then begin(session, ttl) end
+if sweeps then redis.call('HSET', meta, 'swept', now) end
 
-if unseen == 0 then
-  answer = waiting
-else
-  for i = 1, size do answer[unseen + i] = waiting[i] end
+if unseen + size > 0 then
+  if unseen == 0 then
+    answer = waiting
+  else
+    for i = 1, size do answer[unseen + i] = waiting[i] end
+  end
+  if size > 0 then
+    redis.call('LPUSH', processing, unpack(waiting))
+    leave(unpack(waiting))
+    redis.call('LTRIM', queue, 0, -size - 1)
+  end
+  redis.call('HSET', timeouts, processing, now)
+  redis.call('HSET', consumers, consumer, sequence .. ' ' .. unseen + size)
+  if lease ~= '' then redis.call('HSET', consumers, consumer .. LEASE, lease .. ' ' .. tenure) end
+  status = remember(session, lane, sequence, ttl)[1]
+elseif slice ~= '0' and paused then
+  block = -math.min(tonumber(slice), WHILE_PAUSED)
+elseif slice ~= '0' then
+  block = time_to_block(tonumber(slice), delayed, meta, consumer, now)
+  if block > 0 then
+    register(consumers, consumer, landable, block, now)
+    -- An older get that runs late would end the registration; now it is stale.
+    remember(session, lane, sequence, ttl)
+  end
 end
-begin(session, ttl)
-if size > 0 then
-  redis.call('LPUSH', processing, unpack(waiting))
-  leave(unpack(waiting))
-  redis.call('LTRIM', queue, 0, -size - 1)
-end
-redis.call('HSET', timeouts, processing, server_time(now))
-redis.call('HSET', consumers, consumer, sequence .. ' ' .. unseen + size)
-remember(session, lane, sequence, ttl)
-return {DONE, answer}
+if block <= 0 then unregister(consumers, consumer, landable, blocked, now) end
+return {status, answer, tonumber(tenure), sweeps and 1 or 0, block}

@@ -1,6 +1,7 @@
 -- probe: tries every command that the scripts of a queue use, on a key of its own, and names those that are refused.
 --
--- KEYS probe session queue processing timeouts consumers dead retry_count retry_timeout
+-- KEYS probe session queue processing timeouts consumers dead landing delayed deliveries meta retry_count
+-- KEYS retry_timeout
 -- ARGV
 -- REPLY {command, ...} refused
 -- include trials
@@ -12,8 +13,10 @@ local probe = KEYS[1]
 local trials = {
   {'DEL', probe}, {'LPUSH', probe, '1'}, {'RPUSH', probe, '2'}, {'LSET', probe, 0, '3'}, {'LRANGE', probe, 0, 0},
   {'LLEN', probe}, {'LREM', probe, 1, '3'}, {'LTRIM', probe, 1, 0}, {'HSET', probe, '1', '1'}, {'HGET', probe, '1'},
-  {'HLEN', probe}, {'HGETALL', probe}, {'EXPIRE', probe, 60}, {'EXISTS', probe}, {'RENAME', probe, probe},
-  {'HDEL', probe, '1'}, {'TIME'},
+  {'HLEN', probe}, {'HGETALL', probe},
+  {'HMGET', probe, '1'}, {'TTL', probe}, {'EXPIRE', probe, 60}, {'EXISTS', probe}, {'RENAME', probe, probe},
+  {'HDEL', probe, '1'}, {'TIME'}, {'ZADD', probe, '1', '1'}, {'ZCARD', probe}, {'ZRANGE', probe, 0, 0},
+  {'ZRANGEBYSCORE', probe, 0, 1}, {'ZREM', probe, '1'},
 }
 for i = 1, #more_trials do trials[#trials + 1] = more_trials[i] end
 trials[#trials + 1] = {'DEL', probe}

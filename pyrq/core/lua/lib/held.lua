@@ -7,12 +7,13 @@ local FEW = 8
 local WINDOW = 1000
 
 -- Reads the record of the consumer's last get and says how many of the newest entries nobody may touch: those of a get
--- that the caller has not seen, and those that wait on the client's side. Gives also how many the record speaks of,
--- and whether the get is confirmed by this call. A record that the list no longer agrees with is void: an older
--- library swept the list.
-local function out_of_reach(processing, consumers, consumer, received, kept)
-  local record = redis.call('HGET', consumers, consumer)
-  local sequence, size = string.match(record or '', '^(%d+) (%d+)$')
+-- that the caller has not seen, and those that wait on the client's side; all of them, if what the caller has in hand
+-- is of a tenure that is over (0: it has none). Gives also how many the record speaks of, and whether the get is
+-- confirmed by this call. A record that the list no longer agrees with is void: an older library swept the list.
+local function out_of_reach(processing, consumers, consumer, received, kept, tenure)
+  local known = redis.call('HMGET', consumers, consumer, consumer .. LEASE)
+  if tenure ~= '0' and tenure ~= string.match(known[2] or '', ' (%d+)$') then return math.huge, 0, false end
+  local sequence, size = string.match(known[1] or '', '^(%d+) (%d+)$')
   if not sequence then return tonumber(kept), 0, false end
   if sequence == received then return tonumber(kept), 0, true end
   size = tonumber(size)
@@ -91,9 +92,13 @@ local function remove_held(processing, plan, mark)
   end
 end
 
--- Tidies up behind a removal: a confirmed get needs no record any more, a consumer that holds nothing no stamp.
+-- Tidies up behind a removal: a confirmed get needs no record any more, a consumer that holds nothing no stamp and no
+-- lease.
 local function tidy(processing, timeouts, consumers, consumer, confirmed)
-  local left = redis.call('LLEN', processing)
-  if left == 0 then redis.call('HDEL', timeouts, processing) end
-  if confirmed or left == 0 then redis.call('HDEL', consumers, consumer) end
+  if redis.call('LLEN', processing) == 0 then
+    redis.call('HDEL', timeouts, processing)
+    redis.call('HDEL', consumers, consumer, consumer .. LEASE)
+  elseif confirmed then
+    redis.call('HDEL', consumers, consumer)
+  end
 end

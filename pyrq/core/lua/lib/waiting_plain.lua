@@ -11,6 +11,16 @@ local function join(queue, first)
   return #ARGV - first + 1
 end
 
+-- Puts items at the end that were put off until now.
+local function join_late(queue, items)
+  redis.call('LPUSH', queue, unpack(items))
+end
+
+-- Gives how many of some items (of ARGV, from `first`) would join.
+local function count_new(first)
+  return #ARGV - first + 1
+end
+
 -- Puts items that were held in front, the last one as the next out; gives how many went back.
 local function go_back(queue, items)
   redis.call('RPUSH', queue, unpack(items))

@@ -40,6 +40,16 @@ local function join(queue, first)
   return push('LPUSH', queue, {unpack(ARGV, first)})
 end
 
+-- Puts items at the end that were put off until now, and do not wait.
+local function join_late(queue, items)
+  push('LPUSH', queue, items)
+end
+
+-- Gives how many of some items (of ARGV, from `first`) would join.
+local function count_new(first)
+  return #strangers({unpack(ARGV, first)})
+end
+
 -- Puts items that were held in front, the last one as the next out, but not those that wait again; gives how many
 -- went back.
 local function go_back(queue, items)

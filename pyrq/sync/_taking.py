@@ -1,0 +1,211 @@
+"""Taking items from a queue, and waiting for them."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from pyrq.core import ops
+from pyrq.core.codec import BytesCodec, decode_all
+from pyrq.core.errors import RqError
+from pyrq.core.options import check_count, check_seconds
+from pyrq.core.session import Held
+from pyrq.core.waiting import NO_WAIT, Found, Patience, Wait
+from pyrq.core.work import Work
+from pyrq.sync._looking import Looking
+from pyrq.sync.batch import Batch
+
+__all__ = ["Handed", "Taking"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("pyrq.queue")
+
+
+@dataclass(slots=True)
+class Handed(Generic[T]):
+    """What was handed out.
+
+    Attributes:
+        values: the items, oldest first.
+        found: what the get heard, with their bytes.
+        move: what `Moves.begin` gave, if the get said to block.
+    """
+
+    values: list[T]
+    found: Found
+    move: object = None
+
+
+class Taking(Looking[T]):
+    """The part of a queue that hands items out."""
+
+    def get_items(self, count: int, timeout: float | None = None) -> list[T]:
+        """Takes the oldest items. They are held by this consumer until they are acknowledged or rejected.
+
+        What an earlier call did not get through to its caller (a lost reply, an error in a later chunk) comes first.
+        An item that the codec can't decode is moved to the dead letters, and the others are returned.
+
+        With a timeout it waits for the first item, without polling, and takes what is there then. Each waiting call
+        needs a connection of its own (https://redis.io/commands/blmove). While the queue is paused, it takes nothing.
+
+        Args:
+            count: how many at the most, from 0. More than 1,000 are taken in several round trips.
+            timeout: for how many seconds to wait if nothing is there, from 0. None: not at all.
+
+        Returns:
+            The items, oldest first; an empty list if none came.
+
+        Raises:
+            TypeError: count is no whole number, or timeout no number.
+            ValueError: count or timeout is out of range.
+        """
+        most = check_count("count", count)
+        seconds = None if timeout is None else check_seconds("timeout", timeout)
+        return self._take(most, seconds).values
+
+    def ack_and_get(self, items: Iterable[T], count: int, timeout: float | None = None) -> list[T]:
+        """Acknowledges items and takes the next ones, in one round trip.
+
+        Of more than 1,000 items the first are acknowledged before. What is not held any more is passed over.
+
+        Args:
+            items: any iterable of items that this consumer took, in any order; read whole.
+            count: how many to take at the most, from 0.
+            timeout: for how many seconds to wait if nothing is there, from 0. None: not at all.
+
+        Returns:
+            The items taken, oldest first; an empty list if none came.
+
+        Raises:
+            TypeError: not an iterable of items, count is no whole number, or timeout no number.
+            ValueError: count or timeout is out of range.
+            InvalidItemError: None, or a value that the codec refuses.
+        """
+        most = check_count("count", count)
+        seconds = None if timeout is None else check_seconds("timeout", timeout)
+        chunks = list(Work.forward(self._codec, items).chunks())
+        last = chunks.pop() if chunks and most else []
+        acked = self._ack_raw([raw for chunk in chunks for raw in chunk])
+        if last:
+            handed = self._ack_and_hand_out(last, most, acked)
+            if handed.values or not seconds:
+                return handed.values
+        return self._take(most, seconds).values
+
+    def batch(self, count: int, timeout: float | None = None) -> AbstractContextManager[Batch[T]]:
+        """Takes items for the time of a `with` block, which is given them as a `Batch`.
+
+        At the end of the block, what was not settled inside it is acknowledged; after an exception it is rejected, in
+        its order, and the exception goes on.
+
+        Args:
+            count: how many at the most, from 0.
+            timeout: for how many seconds to wait if nothing is there, from 0. None: not at all.
+
+        Returns:
+            The context manager.
+
+        Raises:
+            TypeError: count is no whole number, or timeout no number.
+            ValueError: count or timeout is out of range.
+        """
+        most = check_count("count", count)
+        return self._batch(most, None if timeout is None else check_seconds("timeout", timeout))
+
+    @contextmanager
+    def _batch(self, count: int, timeout: float | None) -> Iterator[Batch[T]]:
+        handed = self._take(count, timeout)
+        batch = Batch(handed.values, handed.found.items, self._ack_raw, self._reject_raw)
+        try:
+            yield batch
+        except BaseException as error:
+            batch.fail(error)
+            raise
+        batch.finish()
+
+    # What these are made of
+
+    def _take(self, count: int, timeout: float | None) -> Handed[T]:
+        self._run.member().check_open()
+        if not count:
+            return Handed([], Found([], 0, False, 0.0, 0.0))
+        if timeout is None:
+            return self._hand_out(count, NO_WAIT)
+        patience = self._run.patience(timeout, None)
+        nobody = threading.Event()
+        while True:
+            handed, over = self._wait(count, patience, None, nobody)
+            if handed.values or over:
+                return handed
+
+    def _wait(
+        self, count: int, patience: Patience, lease: float | None, stopping: threading.Event
+    ) -> tuple[Handed[T], bool]:
+        """Takes what is there, or waits for a slice of time; says also whether the time is up."""
+        asked = time.monotonic()
+        slice_ms = patience.slice(asked, random.random())
+        handed = self._hand_out(count, Wait(lease, slice_ms))
+        found, pause = handed.found, handed.found.nap
+        if found.sweep and handed.move:
+            self._run.member().session.moves.end(handed.move)
+        elif handed.move:
+            pause = self._run.block(handed.move, found.block, asked)
+        if pause:
+            stopping.wait(patience.nap(time.monotonic(), pause))
+        return handed, not slice_ms
+
+    def _hand_out(self, count: int, wait: Wait) -> Handed[T]:
+        with self._run.get_lock:
+            return self._decode(self._run.take(count, wait), count, wait)
+
+    def _ack_and_hand_out(self, raw: list[bytes], count: int, acked: int) -> Handed[T]:
+        try:
+            with self._run.get_lock:
+                return self._decode(self._run.ack_and_take(raw, count), count, NO_WAIT)
+        except RqError as error:
+            error.done += acked
+            raise
+
+    def _decode(self, found: Found, count: int, wait: Wait) -> Handed[T]:
+        session = self._run.member().session
+        while True:
+            decoded = decode_all(self._codec, found.items)
+            if not decoded.spoilt:
+                # Only now: what fails before leaves all of it in the inbox.
+                session.inbox.take(len(decoded.values))
+                return Handed(decoded.values, found, session.moves.begin() if found.block else None)
+            self._bury(decoded.spoilt, decoded.reason)
+            found = self._run.take(count, wait)
+
+    def _bury(self, spoilt: list[bytes], reason: str) -> None:
+        inbox, limits = self._run.member().session.inbox, self._setup.limits
+        # First out of the inbox: an ack of another thread must not take them for newer than what it acknowledges.
+        inbox.discard(spoilt)
+        try:
+            self._run.change(
+                lambda keys, identity, held: ops.bury(keys, identity, Held(held.received), spoilt, reason, limits)
+            )
+        except BaseException:
+            inbox.restore(spoilt)
+            raise
+        _log.warning("queue %s: buried %d items: %s", self.name, len(spoilt), reason)
+
+    def _ack_raw(self, raw: list[bytes], tenure: int = 0) -> int:
+        return self._run.change_all(
+            Work.forward(BytesCodec(), raw),
+            lambda chunk: lambda keys, identity, held: ops.ack(keys, identity, replace(held, tenure=tenure), chunk),
+        )
+
+    def _reject_raw(self, raw: list[bytes]) -> int:
+        limits = self._setup.limits
+        return self._run.change_all(
+            Work.backward(BytesCodec(), raw),
+            lambda chunk: lambda keys, identity, held: ops.reject(keys, identity, held, chunk, limits),
+        )

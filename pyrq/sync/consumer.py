@@ -1,0 +1,439 @@
+"""The consumer loop, for threads.
+
+Theory of operation. Workers take turns at taking: the one that needs a job and finds none at hand gets a batch, or
+waits for an item, while the others wait for it; so a consumer has one blocking move under way, whatever its
+concurrency. A keeper renews the lease while something is in hand. The thread that called `run` only waits: for a
+signal, the stop event, or the end of all workers. At the end everything that is still held goes back in one step.
+
+A consumer has a session of its own, so its lease is about what its handlers have, and nothing else. What it can't know
+(an answer that was lost) it asks again by sending the very same call, which takes effect once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import random
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from copy import copy
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pyrq.backends.identity import process_id
+from pyrq.core.consuming import (
+    ENDLESS,
+    LOOK_EVERY,
+    TROUBLE_PAUSE,
+    ConsumerEvent,
+    ConsumerSetup,
+    EventKind,
+    Hands,
+    Job,
+    Lease,
+    Stop,
+    Totals,
+    check_callback,
+    check_handler,
+    check_stop,
+    passes,
+)
+from pyrq.core.errors import NotEnoughSyncedSlavesError, QueueClosedError, RqError
+from pyrq.core.verdicts import Backoff, Fate, Verdict, verdict_on
+from pyrq.core.waiting import WAKE_EVERY
+from pyrq.sync._settling import Settler
+
+if TYPE_CHECKING:
+    from pyrq.sync._taking import Handed
+    from pyrq.sync.queue import Queue
+
+__all__ = ["BatchConsumer", "Consumer"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("pyrq.consumer")
+
+
+class Consumer(Generic[T]):
+    """Takes items from a queue and calls a handler with each, until it is stopped.
+
+    What becomes of an item is decided by how its handler ends: it returns, and the item is acknowledged; it raises, and
+    the item is delivered again after a while, until it was delivered `max_deliveries` times and becomes a dead letter.
+    `raise Retry(after=…)`, `raise Bury(reason)` and `raise Drop()` choose.
+
+    Failures of the server that may pass are waited out; one that can't ends the consumer, which then gives back what it
+    holds and raises it.
+    """
+
+    def __init__(
+        self,
+        queue: Queue[T],
+        handler: Callable[[T], object],
+        *,
+        batch: int = 1,
+        concurrency: int = 1,
+        lease: float = 30.0,
+        max_deliveries: int | None = None,
+        backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
+        stop: threading.Event | None = None,
+        grace: float = 10.0,
+        on_event: Callable[[ConsumerEvent], object] | None = None,
+    ) -> None:
+        """Makes a consumer; sends nothing yet.
+
+        Args:
+            queue: where from. The consumer has a session of its own there.
+            handler: a plain function of one item. It runs in a thread of its own.
+            batch: how many items are taken per round trip, 1 to 1,000; those that wait for a handler are held.
+            concurrency: how many handlers run at a time, 1 to 1,000.
+            lease: after how many seconds of silence, from 0.1, its items are given to others. It is renewed every third
+                of that while something is held, however long a handler runs.
+            max_deliveries: how often an item is delivered before it becomes a dead letter, from 1. Items are counted by
+                value: equal ones together. None for the queue's, and if that has none, 20.
+            backoff: for how long an item is put off after a failed delivery.
+            stop: an event that stops the consumer, or None.
+            grace: for how many seconds handlers may finish after a stop, from 0.
+            on_event: is called with what happens, a `ConsumerEvent`, in the thread where it happens; or None.
+
+        Raises:
+            TypeError: an argument is of the wrong type, or the handler is a coroutine function.
+            ValueError: an argument is out of range.
+        """
+        check_handler(handler, may_be_asynchronous=False)
+        check_stop(stop, asynchronous=False)
+        check_callback(on_event)
+        limits = queue._setup.limits
+        self._setup = ConsumerSetup.of(limits, batch, concurrency, lease, max_deliveries, backoff, grace)
+        self._origin = queue
+        self._handler: Callable[[Any], object] = handler
+        self._outside = stop
+        self._on_event = on_event
+        self._totals = Totals()
+        self._telling = threading.Lock()
+        self._stop = Stop(self._setup.grace)
+        # Not an event: a signal handler may come while this thread holds an event's lock. A put never blocks.
+        self._wishes: SimpleQueue[bool] = SimpleQueue()
+        self._stopping = threading.Event()
+        self._over = threading.Event()
+        self._taking = threading.Lock()
+        self._hands: Hands[T] = Hands()
+        self._pending: deque[Job[T]] = deque()
+        self._failure: BaseException | None = None
+        self._workers: list[threading.Thread] = []
+
+    # From outside
+
+    def run(self) -> Totals:
+        """Consumes until it is stopped: by `stop`, the stop event, or, in the main thread, SIGTERM or SIGINT.
+
+        It then takes no more, lets running handlers finish for the time of grace, and gives back the rest as the next
+        out, in order. A second signal, or call of `stop`, gives back at once.
+
+        Returns:
+            What it has done.
+
+        Raises:
+            RuntimeError: it has run before.
+            RqError: a failure of the server that does not pass.
+        """
+        if self._workers:
+            raise RuntimeError("a consumer runs once; make a new one")
+        self._origin._run.member().check_open()
+        self._queue = copy(self._origin)
+        self._settler = Settler(self._queue._run, self._setup, self._report)
+        self._patience = self._queue._run.patience(ENDLESS, self._setup.lease)
+        self._workers = [self._thread(self._work, f"worker-{i + 1}") for i in range(self._setup.concurrency)]
+        keeper = self._thread(self._keep, "keeper")
+        with self._signals():
+            try:
+                self._hear(0)
+                for thread in (keeper, *self._workers):
+                    thread.start()
+                self._watch()
+            finally:
+                self._finish()
+        if self._failure is not None:
+            raise self._failure
+        return self._totals
+
+    def stop(self) -> None:
+        """Stops the consumer, from any thread; called twice, at once. Does not wait for it."""
+        self._wishes.put(True)
+
+    # The thread that called run
+
+    def _thread(self, target: Callable[[], None], role: str) -> threading.Thread:
+        # A daemon: a handler that does not end must not keep the process from ending.
+        return threading.Thread(target=target, name=f"pyrq-{self._origin.name}-{role}", daemon=True)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        process, before = process_id(), {}
+
+        def on_signal(number: int, frame: object) -> None:
+            if process_id() == process:
+                self.stop()
+            else:  # a child that a handler forked: it is not the consumer
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+
+        try:
+            for each in (signal.SIGTERM, signal.SIGINT):
+                before[each] = signal.signal(each, on_signal)
+            yield
+        finally:
+            for each, handler in before.items():
+                if signal.getsignal(each) is on_signal:  # else somebody took it meanwhile
+                    signal.signal(each, signal.SIG_DFL if handler is None else handler)
+
+    def _watch(self) -> None:
+        """Waits until it is to stop, and then for the handlers."""
+        while not self._stop.asked and self._is_working():
+            self._hear(LOOK_EVERY)
+        self._stopping.set()
+        _log.info("queue %s: stopping", self._origin.name)
+        while self._is_working() and (left := self._stop.left(time.monotonic())):
+            self._queue._run.backend.wake()
+            self._hear(min(WAKE_EVERY, left))
+
+    def _hear(self, seconds: float) -> None:
+        """Listens for a wish to stop, for some seconds."""
+        try:
+            wish = self._wishes.get(timeout=seconds)
+        except Empty:
+            wish = self._outside is not None and self._outside.is_set() and not self._stop.asked
+        if wish:
+            self._stop.ask(time.monotonic())
+            self._stopping.set()
+
+    def _is_working(self) -> bool:
+        return any(worker.is_alive() for worker in self._workers)
+
+    def _finish(self) -> None:
+        """Gives back what is still held."""
+        self._stopping.set()
+        self._over.set()
+        try:
+            self._settler.retire()
+        except RqError as error:
+            self._failure = self._failure or error
+        for job in self._hands.jobs():
+            job.lease.lose()  # what still runs is told that its items went back
+        _log.info("queue %s: stopped; %s", self._origin.name, self._totals)
+
+    # Workers
+
+    def _work(self) -> None:
+        try:
+            while (job := self._next()) is not None:
+                copy_context().run(self._process, job)
+        except QueueClosedError:
+            return  # it is over, and what this worker had went back
+        except BaseException as error:  # noqa: BLE001 - run raises it
+            self._fail(error)
+        finally:
+            self._wishes.put(False)
+
+    def _fail(self, error: BaseException) -> None:
+        """Ends the consumer; `run` raises the first failure."""
+        self._stopping.set()
+        if self._failure is None:
+            self._failure = error
+            self._wishes.put(True)
+
+    def _next(self) -> Job[T] | None:
+        """Gives the next job, or None when there is to be none any more."""
+        with self._taking:
+            while not self._stopping.is_set():
+                if not self._pending:
+                    self._take()
+                elif (job := self._pending.popleft()).lease.lost:
+                    self._hands.let_go(job)
+                else:
+                    return job
+        return None
+
+    def _take(self) -> None:
+        """Gets jobs, or waits for some; to be called by one worker at a time."""
+        try:
+            handed, _ = self._queue._wait(self._setup.batch, self._patience, self._setup.lease, self._stopping)
+            self._hold(self._jobs(handed))
+            if handed.found.sweep:
+                self._settler.sweep()
+        except RqError as error:
+            self._bear(error)
+            self._stopping.wait(TROUBLE_PAUSE)
+
+    def _hold(self, jobs: list[Job[T]]) -> None:
+        self._hands.take(jobs)
+        self._pending.extend(jobs)
+        self._report(EventKind.TAKEN, sum(len(job.raw) for job in jobs))
+
+    def _jobs(self, handed: Handed[T]) -> list[Job[T]]:
+        """Makes jobs of what was handed out: one for each item."""
+        pairs = zip(handed.values, handed.found.items, strict=True)
+        return [Job([item], [raw], handed.found.tenure, Lease(threading.Event())) for item, raw in pairs]
+
+    def _bear(self, error: RqError) -> None:
+        """Tells of a failure that passes; raises any other."""
+        if isinstance(error, QueueClosedError) or not passes(error):
+            raise error
+        _log.warning("queue %s: %s", self._origin.name, type(error).__name__)
+
+    def _process(self, job: Job[T]) -> None:
+        job.enter()
+        error = self._call(job)
+        job.done = True
+        if not job.lease.lost:
+            self._settle(job, verdict_on(error, self._setup.backoff, random.random()))
+        self._hands.let_go(job)
+        if error is not None and not isinstance(error, Exception):
+            raise error  # such as SystemExit: it was a delivery, and it ends the consumer
+
+    def _call(self, job: Job[T]) -> BaseException | None:
+        """Calls the handler; gives what it raised."""
+        try:
+            result = self._handler(self._argument(job))
+        except BaseException as error:  # noqa: BLE001 - what a handler raises decides about its item
+            _log.info("queue %s: a handler raised %s", self._origin.name, type(error).__name__)
+            return error
+        if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise TypeError("handler must not give something to be awaited; pyrq.aio has queues for that")
+        return None
+
+    def _argument(self, job: Job[T]) -> T | list[T]:
+        """Gives what the handler is called with."""
+        return job.items[0]
+
+    def _settle(self, job: Job[T], verdict: Verdict) -> None:
+        """Carries out a verdict; as long as the server can't be asked, again and again."""
+
+        def goes_on(error: RqError) -> bool:
+            self._bear(error)
+            return not self._over.wait(TROUBLE_PAUSE)
+
+        try:
+            self._settler.settle(job, verdict, goes_on)
+            if verdict.fate is Fate.RETRY:
+                # Who waits here for an item has chosen for how long before this one was put off.
+                self._queue._run.backend.wake()
+        except NotEnoughSyncedSlavesError as short:
+            _log.warning("queue %s: settled, but %s", self._origin.name, type(short).__name__)
+        except RqError as error:
+            if not passes(error):
+                raise
+
+    # The keeper
+
+    def _keep(self) -> None:
+        """Renews the lease while something is in hand; without that, nothing may go on."""
+        try:
+            while not self._over.wait(self._setup.beat_every):
+                if jobs := self._hands.jobs():
+                    self._beat(jobs)
+        except BaseException as error:  # noqa: BLE001 - run raises it
+            if not self._over.is_set():
+                self._fail(error)
+                self._wishes.put(True)  # at once
+
+    def _beat(self, jobs: list[Job[T]]) -> None:
+        """Renews the lease, and tells handlers if it is lost."""
+        try:
+            tenure, sweep = self._settler.beat()
+            self._lose(jobs, tenure)
+            if sweep:
+                self._settler.sweep()
+        except RqError as error:
+            self._bear(error)
+
+    def _lose(self, jobs: list[Job[T]], tenure: int) -> None:
+        if lost := self._hands.lose(jobs, tenure):
+            _log.warning("queue %s: the lease of %d items was lost", self._origin.name, lost)
+            self._report(EventKind.LOST, lost)
+
+    # Telling
+
+    def _report(self, kind: EventKind, count: int) -> None:
+        if count <= 0:
+            return
+        event = ConsumerEvent(kind, count)
+        with self._telling:
+            self._totals.count(event)
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as error:  # noqa: BLE001 - a callback that fails must not cost an item
+            _log.warning("queue %s: on_event raised %s", self._origin.name, type(error).__name__)
+
+
+class BatchConsumer(Consumer[T]):
+    """Takes items from a queue and calls a handler with each list of them, until it is stopped.
+
+    As `Consumer`, but the handler gets the list that was taken, and how it ends decides about all of it.
+    """
+
+    def __init__(
+        self,
+        queue: Queue[T],
+        handler: Callable[[list[T]], object],
+        *,
+        batch: int = 100,
+        concurrency: int = 1,
+        lease: float = 30.0,
+        max_deliveries: int | None = None,
+        backoff: Backoff = Backoff(),  # noqa: B008 - it is frozen
+        stop: threading.Event | None = None,
+        grace: float = 10.0,
+        on_event: Callable[[ConsumerEvent], object] | None = None,
+    ) -> None:
+        """Makes a consumer; sends nothing yet.
+
+        Args:
+            queue: where from. The consumer has a session of its own there.
+            handler: a plain function of a list of items, oldest first. It runs in a thread of its own.
+            batch: how many items the list has at the most, 1 to 1,000.
+            concurrency: how many handlers run at a time, 1 to 1,000.
+            lease: after how many seconds of silence, from 0.1, its items are given to others. It is renewed every third
+                of that while something is held, however long a handler runs.
+            max_deliveries: how often an item is delivered before it becomes a dead letter, from 1. Items are counted by
+                value: equal ones together. None for the queue's, and if that has none, 20.
+            backoff: for how long items are put off after a failed delivery.
+            stop: an event that stops the consumer, or None.
+            grace: for how many seconds handlers may finish after a stop, from 0.
+            on_event: is called with what happens, a `ConsumerEvent`, in the thread where it happens; or None.
+
+        Raises:
+            TypeError: an argument is of the wrong type, or the handler is a coroutine function.
+            ValueError: an argument is out of range.
+        """
+        one_by_one: Callable[[Any], object] = handler
+        super().__init__(
+            queue,
+            one_by_one,
+            batch=batch,
+            concurrency=concurrency,
+            lease=lease,
+            max_deliveries=max_deliveries,
+            backoff=backoff,
+            stop=stop,
+            grace=grace,
+            on_event=on_event,
+        )
+
+    def _jobs(self, handed: Handed[T]) -> list[Job[T]]:
+        found = handed.found
+        return [Job(handed.values, found.items, found.tenure, Lease(threading.Event()))] if handed.values else []
+
+    def _argument(self, job: Job[T]) -> T | list[T]:
+        return job.items
