@@ -27,7 +27,7 @@ def pack(order: Any) -> None:
     lease = current_lease()
     if lease.wait(order.get("seconds", 0.1)):  # this is the work; it ends early where the lease is lost
         return  # another worker has the order now
-    print(f"packed order {order['number']}", flush=True)
+    print(f"packed order {order['number']}\n", end="", flush=True)  # one write: others print at the same time
 
 
 def tell(event: ConsumerEvent) -> None:

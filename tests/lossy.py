@@ -120,9 +120,9 @@ class LossyBackend(Lossy):
     def move(self, source: bytes, target: bytes, seconds: float) -> bool:
         return self.answer_move()
 
-    def wake(self) -> None:
+    def wake(self) -> bool:
         self.answer_wake()
-        self.inner.wake()
+        return bool(self.inner.wake())
 
     def close(self) -> None:
         self.inner.close()

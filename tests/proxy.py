@@ -32,16 +32,6 @@ ALL = [
 SCRIPTS = {script.name: script for script in ALL}
 """The scripts by name, as the library sends them; of those that differ by the kind of queue, the plain one."""
 
-_MOVE = (b"BLMOVE",)
-
-
-_NOTHING = re.compile(rb"\$-1\r\n|\*-1\r\n|_\r\n")
-
-
-def _brings(reply: bytes) -> bool:
-    """Whether the reply of a blocking move has an item in it."""
-    return b"$" in reply and not _NOTHING.search(reply)
-
 
 class Proxy:
     """Sits on a unix socket before a server's. Faults are armed, and each hits the next request that it is meant for.
@@ -154,7 +144,7 @@ class Proxy:
                 self._start(self._pump, client, server)
 
     def _pump(self, client: socket.socket, server: socket.socket) -> None:
-        fault, keep, is_move = "", False, False
+        fault, keep = "", False
         with contextlib.suppress(OSError, ValueError):
             while True:
                 ready, _, _ = select.select([client, server], [], [])
@@ -162,8 +152,7 @@ class Proxy:
                     data = client.recv(_CHUNK)
                     if not data:
                         break
-                    if not fault:
-                        fault, is_move = self._fault_for(data), any(mark in data for mark in _MOVE)
+                    fault = fault or self._fault_for(data)
                     if fault == "drop_request":
                         self.hits.append(fault)
                         break
@@ -180,13 +169,6 @@ class Proxy:
                     data = server.recv(_CHUNK)
                     if not data:
                         break
-                    if fault and is_move and not _brings(data):
-                        # Its time was up: the fault waits for another move. Or the server only said who it is.
-                        if _NOTHING.search(data):
-                            self._armed.appendleft((fault, _MOVE))
-                            fault = ""
-                        client.sendall(data)
-                        continue
                     if fault and _is_meant(fault, data):
                         self.hits.append(fault)
                         if fault == "cut_reply":

@@ -412,9 +412,13 @@ class Runner:
         return given
 
     async def _end_waits(self, member: Member) -> None:
-        """Ends the moves that are under way, so that none brings something to a consumer that is gone."""
+        """Ends the moves that are under way or lost, so that none brings something to a consumer that is gone."""
+        moves = member.session.moves
         for _ in range(WAKE_TRIES):
-            if not member.session.moves.under_way:
+            if not moves.count(time.monotonic()):
                 return
-            await self.backend.wake()
+            if await self.backend.wake():
+                moves.settle()
+            if not moves.under_way:
+                return
             await asyncio.sleep(WAKE_EVERY)

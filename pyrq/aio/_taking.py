@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pyrq.aio._looking import Looking
@@ -198,10 +198,10 @@ class Taking(Looking[T]):
             raise
         _log.warning("queue %s: buried %d items: %s", self.name, len(spoilt), reason)
 
-    async def _ack_raw(self, raw: list[bytes], tenure: int = 0) -> int:
+    async def _ack_raw(self, raw: list[bytes]) -> int:
         return await self._run.change_all(
             Work.forward(BytesCodec(), raw),
-            lambda chunk: lambda keys, identity, held: ops.ack(keys, identity, replace(held, tenure=tenure), chunk),
+            lambda chunk: lambda keys, identity, held: ops.ack(keys, identity, held, chunk),
         )
 
     async def _reject_raw(self, raw: list[bytes]) -> int:

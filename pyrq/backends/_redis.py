@@ -22,6 +22,7 @@ __all__ = [
     "LOST",
     "POOL_ARGS",
     "REFUSED",
+    "LostMoves",
     "gone",
     "moves_on",
     "packed",
@@ -131,6 +132,44 @@ def _harmless(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value for name, value in kwargs.items() if not name.startswith(("event_dispatcher", "maint_", "oss_"))
     }
+
+
+class LostMoves:
+    """Blocking moves whose answer was lost: the server may still do them, until it has noticed that nobody waits.
+
+    Each goes by the number of its connection, as far as that is known.
+    """
+
+    _FORGOTTEN_AFTER = 10.0
+    """No move lasts longer, so many seconds after it was lost."""
+
+    def __init__(self) -> None:
+        self._until: dict[tuple[int, object], float] = {}
+
+    def add(self, connection: object, now: float) -> None:
+        """Adds one.
+
+        Args:
+            connection: the number of its connection; anything else if that is not known.
+            now: the monotonic clock, in seconds.
+        """
+        self._until = {key: until for key, until in self._until.items() if until > now}
+        self._until[os.getpid(), connection] = now + self._FORGOTTEN_AFTER
+
+    def known(self, now: float) -> list[int]:
+        """Gives the connections that can be asked to be closed."""
+        return [own for own in self._open(now) if isinstance(own, int)]
+
+    def settle(self, connection: int) -> None:
+        """Forgets one: its connection is closed."""
+        self._until.pop((os.getpid(), connection), None)
+
+    def settled(self, now: float) -> bool:
+        """Says whether there is none."""
+        return not self._open(now)
+
+    def _open(self, now: float) -> list[object]:
+        return [own for (process, own), until in list(self._until.items()) if process == os.getpid() and until > now]
 
 
 _moves: WeakKeyDictionary[Any, set[object]] = WeakKeyDictionary()

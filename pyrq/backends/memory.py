@@ -46,9 +46,10 @@ class MemoryBackend(RedisBackend):
             time.sleep(_LOOK_EVERY)
         return True
 
-    def wake(self) -> None:
-        """Ends all moves that wait on this backend."""
+    def wake(self) -> bool:
+        """Ends all moves that wait on this backend; none is lost here."""
         self._wakes += 1
+        return True
 
 
 class AsyncMemoryBackend(AsyncRedisBackend):
@@ -72,9 +73,10 @@ class AsyncMemoryBackend(AsyncRedisBackend):
             await asyncio.sleep(_LOOK_EVERY)
         return True
 
-    async def wake(self) -> None:
-        """Ends all moves that wait on this backend."""
+    async def wake(self) -> bool:
+        """Ends all moves that wait on this backend; none is lost here."""
         self._wakes += 1
+        return True
 
 
 def memory_backend(name: str, deadline: float) -> MemoryBackend:

@@ -67,8 +67,12 @@ class Backend(Protocol):
         """
         ...
 
-    def wake(self) -> None:
-        """Ends the moves that wait on this backend, as if their time were up, where the server allows that."""
+    def wake(self) -> bool:
+        """Ends the moves that wait on this backend, as if their time were up, where the server allows that.
+
+        Returns:
+            Whether no move whose answer was lost can bring something any more.
+        """
         ...
 
     def close(self) -> None:
@@ -128,8 +132,12 @@ class AsyncBackend(Protocol):
         """
         ...
 
-    async def wake(self) -> None:
-        """Ends the moves that wait on this backend, as if their time were up, where the server allows that."""
+    async def wake(self) -> bool:
+        """Ends the moves that wait on this backend, as if their time were up, where the server allows that.
+
+        Returns:
+            Whether no move whose answer was lost can bring something any more.
+        """
         ...
 
     async def close(self) -> None:

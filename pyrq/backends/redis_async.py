@@ -31,6 +31,7 @@ from pyrq.core.wire import (
     check_server,
     commands,
     failure_of,
+    kill,
     move_commands,
     moved,
     results,
@@ -62,6 +63,7 @@ class AsyncRedisBackend:
         self._on_close = on_close
         self._checked: set[Durability | None] = set()
         self._waiting: set[tuple[int, Any]] = set()
+        self._lost = _redis.LostMoves()
         self._size = _redis.pool_size(pool)
         self._places = asyncio.Semaphore(self._size) if self._size else None
 
@@ -110,27 +112,37 @@ class AsyncRedisBackend:
             moves.discard(move)
 
     async def _wait_for_move(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> Any:
+        own: Any = None
         try:
             await self._say(connection, sent)
             own = await self._read(connection)
-            waiting = (os.getpid(), own)
-            self._waiting.add(waiting)
-            try:
-                return await self._read(connection)
-            finally:
-                self._waiting.discard(waiting)
+            self._waiting.add((os.getpid(), own))
+            return await self._read(connection)
         except _redis.REFUSED as error:
             raise _redis.refused(error) from None
+        except BaseException:
+            self._lost.add(own, asyncio.get_running_loop().time())
+            raise
+        finally:
+            self._waiting.discard((os.getpid(), own))
 
-    async def wake(self) -> None:
+    async def wake(self) -> bool:
         """Wakes what waits on this backend, as `AsyncBackend.wake` says."""
-        mine = [own for process, own in list(self._waiting) if process == os.getpid() and isinstance(own, int)]
-        for own in mine:
-            try:
-                async with self._connection() as connection:
-                    await self._exchange(connection, [unblock(own)])
-            except (Unreached, TryLater, RqError):
-                return  # it ends by itself when its time is up
+        for process, own in list(self._waiting):
+            if process == os.getpid() and isinstance(own, int):
+                await self._tell(unblock(own))
+        for own in self._lost.known(asyncio.get_running_loop().time()):
+            if isinstance(await self._tell(kill(own)), int):
+                self._lost.settle(own)
+        return self._lost.settled(asyncio.get_running_loop().time())
+
+    async def _tell(self, command: tuple[bytes, ...]) -> Any:
+        """Says something that may fail: what it is about ends by itself when its time is up."""
+        try:
+            async with self._connection() as connection:
+                return (await self._exchange(connection, [command]))[0]
+        except (Unreached, TryLater, RqError):
+            return None
 
     async def _attempt(self, calls: Sequence[Call[Any]], durability: Durability | None, in_full: bool) -> list[Any]:
         async with self._connection() as connection:

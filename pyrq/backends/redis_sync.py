@@ -25,6 +25,7 @@ from pyrq.core.wire import (
     check_server,
     commands,
     failure_of,
+    kill,
     move_commands,
     moved,
     results,
@@ -56,6 +57,7 @@ class RedisBackend:
         self._on_close = on_close
         self._checked: set[Durability | None] = set()
         self._waiting: set[tuple[int, Any]] = set()
+        self._lost = _redis.LostMoves()
         self._size = _redis.pool_size(pool)
         self._pid = os.getpid()
         self._places = self._make_places()
@@ -112,27 +114,37 @@ class RedisBackend:
             moves.discard(move)
 
     def _wait_for_move(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> Any:
+        own: Any = None
         try:
             connection.send_packed_command(_redis.packed(connection, sent))
             own = self._read(connection)
-            waiting = (os.getpid(), own)
-            self._waiting.add(waiting)
-            try:
-                return self._read(connection)
-            finally:
-                self._waiting.discard(waiting)
+            self._waiting.add((os.getpid(), own))
+            return self._read(connection)
         except _redis.REFUSED as error:
             raise _redis.refused(error) from None
+        except BaseException:
+            self._lost.add(own, time.monotonic())
+            raise
+        finally:
+            self._waiting.discard((os.getpid(), own))
 
-    def wake(self) -> None:
+    def wake(self) -> bool:
         """Wakes what waits on this backend, as `Backend.wake` says."""
-        mine = [own for process, own in list(self._waiting) if process == os.getpid() and isinstance(own, int)]
-        for own in mine:
-            try:
-                with self._connection() as connection:
-                    self._exchange(connection, [unblock(own)])
-            except (Unreached, TryLater, RqError):
-                return  # it ends by itself when its time is up
+        for process, own in list(self._waiting):
+            if process == os.getpid() and isinstance(own, int):
+                self._tell(unblock(own))
+        for own in self._lost.known(time.monotonic()):
+            if isinstance(self._tell(kill(own)), int):
+                self._lost.settle(own)
+        return self._lost.settled(time.monotonic())
+
+    def _tell(self, command: tuple[bytes, ...]) -> Any:
+        """Says something that may fail: what it is about ends by itself when its time is up."""
+        try:
+            with self._connection() as connection:
+                return (self._exchange(connection, [command]))[0]
+        except (Unreached, TryLater, RqError):
+            return None
 
     def _attempt(self, calls: Sequence[Call[Any]], durability: Durability | None, in_full: bool) -> list[Any]:
         with self._connection() as connection:

@@ -111,7 +111,7 @@ class Keys:
         session: hash; lane -> `<last sequence> <reply>`.
         landing: list; what a blocked move brought for this consumer.
         delayed: sorted set; what was put off, by when it is due.
-        deliveries: hash; item -> how often it was delivered in vain.
+        deliveries: hash; item -> how often it was delivered in vain, and `swept` if its consumer fell silent.
         dead: list; the dead letters, newest at the head.
         meta: hash; the queue's state: `paused`, `swept` and `waking`.
         unique: set; what waits in a queue of unique items.

@@ -220,6 +220,10 @@ class Moves:
         self._lost_until = max(self._lost_until, until)
         self._under_way.discard(move)
 
+    def settle(self) -> None:
+        """Notes that what was lost is over."""
+        self._lost_until = 0.0
+
     @property
     def under_way(self) -> bool:
         """Whether one is not answered yet."""

@@ -24,6 +24,7 @@ __all__ = [
     "commands",
     "error_of",
     "failure_of",
+    "kill",
     "move_commands",
     "moved",
     "unblock",
@@ -167,6 +168,13 @@ def moved(reply: Any) -> bool:
 def unblock(connection: int) -> Command:
     """Gives the command that wakes a blocked connection (https://redis.io/commands/client-unblock)."""
     return b"CLIENT", b"UNBLOCK", b"%d" % connection
+
+
+def kill(connection: int) -> Command:
+    """Gives the command that closes a connection (https://redis.io/commands/client-kill): what it sent and the server
+    has not read yet is never done.
+    """
+    return b"CLIENT", b"KILL", b"ID", b"%d" % connection
 
 
 def trial(durability: Durability) -> Command:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pyrq.core import ops
@@ -197,10 +197,10 @@ class Taking(Looking[T]):
             raise
         _log.warning("queue %s: buried %d items: %s", self.name, len(spoilt), reason)
 
-    def _ack_raw(self, raw: list[bytes], tenure: int = 0) -> int:
+    def _ack_raw(self, raw: list[bytes]) -> int:
         return self._run.change_all(
             Work.forward(BytesCodec(), raw),
-            lambda chunk: lambda keys, identity, held: ops.ack(keys, identity, replace(held, tenure=tenure), chunk),
+            lambda chunk: lambda keys, identity, held: ops.ack(keys, identity, held, chunk),
         )
 
     def _reject_raw(self, raw: list[bytes]) -> int:

@@ -173,8 +173,8 @@ class TappedBackend(Tapped):
 
         return bool(finish(self._move(move)))
 
-    def wake(self) -> None:
-        self.inner.wake()
+    def wake(self) -> bool:
+        return bool(self.inner.wake())
 
     def close(self) -> None:
         self.inner.close()
@@ -189,8 +189,8 @@ class AsyncTappedBackend(Tapped):
     async def move(self, source: bytes, target: bytes, seconds: float) -> bool:
         return await self._move(lambda: self.inner.move(source, target, seconds))
 
-    async def wake(self) -> None:
-        await self.inner.wake()
+    async def wake(self) -> bool:
+        return bool(await self.inner.wake())
 
     async def close(self) -> None:
         await self.inner.close()

@@ -70,8 +70,9 @@ class RecordingBackend(Moving, helpers.RecordingBackend):
     def move(self, source: bytes, target: bytes, seconds: float) -> bool:
         return self._move(source, target, seconds)
 
-    def wake(self) -> None:
+    def wake(self) -> bool:
         self.woken += 1
+        return True
 
 
 class AsyncRecordingBackend(Moving, helpers.AsyncRecordingBackend):
@@ -80,8 +81,9 @@ class AsyncRecordingBackend(Moving, helpers.AsyncRecordingBackend):
     async def move(self, source: bytes, target: bytes, seconds: float) -> bool:
         return self._move(source, target, seconds)
 
-    async def wake(self) -> None:
+    async def wake(self) -> bool:
         self.woken += 1
+        return True
 
 
 class Wrist:

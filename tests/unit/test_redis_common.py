@@ -12,7 +12,7 @@ from redis import exceptions
 from pyrq.backends import _redis
 from pyrq.core import errors
 from pyrq.core.retry import NoAnswer, Unreached
-from pyrq.core.wire import TryLater
+from pyrq.core.wire import Refusal, TryLater
 from tests.unit.helpers import error_reply
 
 # Error replies
@@ -193,3 +193,36 @@ def test_commands_are_packed_as_redis_py_packs_them(sent: list[tuple[bytes, ...]
 def as_resp(command: tuple[bytes, ...]) -> bytes:
     """https://redis.io/docs/latest/develop/reference/protocol-spec/#sending-commands-to-a-redis-server"""
     return b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in command)
+
+
+class TestLostMoves:
+    def test_one_counts_until_its_connection_is_closed(self) -> None:
+        lost = _redis.LostMoves()
+        assert lost.settled(0.0)
+        lost.add(7, 0.0)
+        lost.add(8, 0.0)
+        assert (lost.known(9.0), lost.settled(9.0)) == ([7, 8], False)
+        lost.settle(7)
+        assert (lost.known(9.0), lost.settled(9.0)) == ([8], False)
+        lost.settle(8)
+        lost.settle(8)
+        assert lost.settled(0.0)
+
+    @pytest.mark.parametrize("unknown", [None, Refusal("NOPERM")])
+    def test_one_of_an_unknown_connection_is_over_when_no_move_can_last_longer(self, unknown: object) -> None:
+        lost = _redis.LostMoves()
+        lost.add(unknown, 5.0)
+        assert (lost.known(14.9), lost.settled(14.9)) == ([], False)
+        assert lost.settled(15.0)
+
+    def test_what_is_over_is_forgotten(self) -> None:
+        lost = _redis.LostMoves()
+        for number in range(1000):
+            lost.add(number, number)
+        assert len(lost._until) == 10
+
+    def test_those_of_a_parent_are_not_the_childs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        lost = _redis.LostMoves()
+        lost.add(7, 0.0)
+        monkeypatch.setattr("os.getpid", lambda: -1)
+        assert (lost.known(0.0), lost.settled(0.0)) == ([], True)

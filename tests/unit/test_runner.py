@@ -60,8 +60,8 @@ class Blocking(Scripted):
     def move(self, source: bytes, target: bytes, seconds: float) -> bool:
         return cast("Backend", self.inner).move(source, target, seconds)
 
-    def wake(self) -> None:
-        cast("Backend", self.inner).wake()
+    def wake(self) -> bool:
+        return cast("Backend", self.inner).wake()
 
 
 class Awaited(Scripted):
@@ -72,8 +72,8 @@ class Awaited(Scripted):
     async def move(self, source: bytes, target: bytes, seconds: float) -> bool:
         return await cast("AsyncBackend", self.inner).move(source, target, seconds)
 
-    async def wake(self) -> None:
-        await cast("AsyncBackend", self.inner).wake()
+    async def wake(self) -> bool:
+        return await cast("AsyncBackend", self.inner).wake()
 
 
 def failing(error: BaseException) -> Callable[[], None]:
