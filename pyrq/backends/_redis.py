@@ -137,7 +137,8 @@ def _harmless(kwargs: dict[str, Any]) -> dict[str, Any]:
 class LostMoves:
     """Blocking moves whose answer was lost: the server may still do them, until it has noticed that nobody waits.
 
-    Each goes by the number of its connection, as far as that is known.
+    Each goes by the number of its connection, as far as that is known. A server that was started anew gives the same
+    numbers to others, so a number is only kept where the client itself gave up, and while the server answers.
     """
 
     _FORGOTTEN_AFTER = 10.0
@@ -163,6 +164,10 @@ class LostMoves:
     def settle(self, connection: int) -> None:
         """Forgets one: its connection is closed."""
         self._until.pop((os.getpid(), connection), None)
+
+    def doubt(self) -> None:
+        """Forgets the numbers: the server did not answer, so perhaps it is another one now."""
+        self._until = {(process, None): until for (process, _), until in self._until.items()}
 
     def settled(self, now: float) -> bool:
         """Says whether there is none."""

@@ -120,6 +120,10 @@ class AsyncRedisBackend:
             return await self._read(connection)
         except _redis.REFUSED as error:
             raise _redis.refused(error) from None
+        except _redis.LOST:
+            # Perhaps the server is another one now, and the number somebody else's.
+            self._lost.add(None, asyncio.get_running_loop().time())
+            raise
         except BaseException:
             self._lost.add(own, asyncio.get_running_loop().time())
             raise
@@ -142,6 +146,7 @@ class AsyncRedisBackend:
             async with self._connection() as connection:
                 return (await self._exchange(connection, [command]))[0]
         except (Unreached, TryLater, RqError):
+            self._lost.doubt()
             return None
 
     async def _attempt(self, calls: Sequence[Call[Any]], durability: Durability | None, in_full: bool) -> list[Any]:

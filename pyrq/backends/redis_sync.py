@@ -122,6 +122,10 @@ class RedisBackend:
             return self._read(connection)
         except _redis.REFUSED as error:
             raise _redis.refused(error) from None
+        except _redis.LOST:
+            # Perhaps the server is another one now, and the number somebody else's.
+            self._lost.add(None, time.monotonic())
+            raise
         except BaseException:
             self._lost.add(own, time.monotonic())
             raise
@@ -144,6 +148,7 @@ class RedisBackend:
             with self._connection() as connection:
                 return (self._exchange(connection, [command]))[0]
         except (Unreached, TryLater, RqError):
+            self._lost.doubt()
             return None
 
     def _attempt(self, calls: Sequence[Call[Any]], durability: Durability | None, in_full: bool) -> list[Any]:

@@ -42,7 +42,7 @@ def nothing_left(client: Any) -> Iterator[None]:
 
 @pytest.fixture
 def lost_move(client: Any) -> Iterator[None]:
-    """For tests that lose a move before it is known who asked; first among the arguments, so that it ends last."""
+    """For tests that lose a move, and can't know who asked; first among the arguments, so that it ends last."""
     yield
     end_registrations(client)
 
@@ -161,7 +161,7 @@ def test_a_paused_queue_gives_nothing_to_who_waits(world: World, url: str, clien
 # What waiting survives
 
 
-def test_a_move_whose_reply_is_lost(world: World, proxy: Proxy, client: Any, waiters: Waiters) -> None:
+def test_a_move_whose_reply_is_lost(lost_move: None, world: World, proxy: Proxy, client: Any, waiters: Waiters) -> None:
     queue = world.queue("orders", proxy.url)
     queue.get_count()
     proxy.drop_landing()
@@ -186,7 +186,9 @@ def test_a_move_that_never_arrives(lost_move: None, world: World, proxy: Proxy, 
     assert queue.ack_item("a") is True
 
 
-def test_a_connection_cut_while_it_waits(world: World, url: str, client: Any, waiters: Waiters) -> None:
+def test_a_connection_cut_while_it_waits(
+    lost_move: None, world: World, url: str, client: Any, waiters: Waiters
+) -> None:
     queue = world.queue("orders", url)
     waits = waiters.get(queue)
     until_blocked(client)
@@ -221,7 +223,9 @@ def test_a_server_that_restarts_while_a_get_waits(
         assert leaks(client, "orders") == {}
 
 
-def test_a_server_that_does_not_answer_for_a_while(world: World, server: Server, client: Any, waiters: Waiters) -> None:
+def test_a_server_that_does_not_answer_for_a_while(
+    lost_move: None, world: World, server: Server, client: Any, waiters: Waiters
+) -> None:
     queue = world.queue("orders", world.client(server.url, socket_timeout=0.5))
     waits = waiters.get(queue)
     until_blocked(client)

@@ -226,3 +226,10 @@ class TestLostMoves:
         lost.add(7, 0.0)
         monkeypatch.setattr("os.getpid", lambda: -1)
         assert (lost.known(0.0), lost.settled(0.0)) == ([], True)
+
+    def test_a_server_that_does_not_answer_may_be_another_one(self) -> None:
+        lost = _redis.LostMoves()
+        lost.add(7, 0.0)
+        lost.doubt()
+        assert (lost.known(0.0), lost.settled(0.0)) == ([], False)
+        assert lost.settled(10.0)
