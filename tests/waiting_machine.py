@@ -37,6 +37,13 @@ def _retrying(raw: list[bytes], tenure: int) -> Method:
     )
 
 
+def _acking(raw: list[bytes], tenure: int) -> Method:
+    """What a consumer does with items that are done with."""
+    return lambda queue: queue._run.change(
+        lambda keys, identity, held: ops.ack(keys, identity, replace(held, tenure=tenure), raw)
+    )
+
+
 def _burying(raw: list[bytes], tenure: int) -> Method:
     """What a consumer does with items that are of no use."""
     return lambda queue: queue._run.change(
@@ -240,9 +247,7 @@ class WaitingMachine(WaitingModel):
         raw = [item.encode() for item in items]
         tenure = {"any": 0, "this": consumer.tenure, "other": 10**6}[which]
         if verb == "ack":
-            self.perform(
-                who, fault, lambda one: one._ack_raw(raw, tenure), (), lambda: self._ack(consumer, items, tenure)
-            )
+            self.perform(who, fault, _acking(raw, tenure), (), lambda: self._ack(consumer, items, tenure))
         elif verb == "reject":
             self.perform(who, fault, "reject_items", (items,), lambda: self._reject(consumer, items))
         elif verb == "retry":
