@@ -39,6 +39,7 @@ class Moving(Recorder):
         when_moving: called when a move begins, one for each, for what happens while it waits.
         waited: called with the seconds of a move that brings nothing.
         woken: how many times what waits was woken.
+        sure: whether it then knows that no lost move can bring anything.
     """
 
     moves: list[tuple[bytes, bytes, float]] = field(default_factory=list)
@@ -46,6 +47,7 @@ class Moving(Recorder):
     when_moving: list[Callable[[], object]] = field(default_factory=list)
     waited: Callable[[float], object] = lambda seconds: None
     woken: int = 0
+    sure: bool = True
 
     def _move(self, source: bytes, target: bytes, seconds: float) -> bool:
         self.moves.append((source, target, seconds))
@@ -72,7 +74,7 @@ class RecordingBackend(Moving, helpers.RecordingBackend):
 
     def wake(self) -> bool:
         self.woken += 1
-        return True
+        return self.sure
 
 
 class AsyncRecordingBackend(Moving, helpers.AsyncRecordingBackend):
@@ -83,7 +85,7 @@ class AsyncRecordingBackend(Moving, helpers.AsyncRecordingBackend):
 
     async def wake(self) -> bool:
         self.woken += 1
-        return True
+        return self.sure
 
 
 class Wrist:

@@ -342,6 +342,7 @@ def test_a_release_keeps_the_registration_while_a_move_may_still_bring_something
 def test_what_a_lost_move_brings_after_the_end_is_swept(world: World, wrist: Wrist) -> None:
     queue, other = world.queue(), world.queue()
     world.backend.move_faults = [MoveFault(OutcomeUnknown())]
+    world.backend.sure = False
     assert queue.get_items(1, timeout=1) == []
     queue.close()
     push(world, "a")
@@ -351,6 +352,16 @@ def test_what_a_lost_move_brings_after_the_end_is_swept(world: World, wrist: Wri
     assert other.re_enqueue_timeout_items(0) == 1
     assert other.get_items(9) == ["a"]
     assert not world.client.exists("orders/consumers") or not registered(world, queue)
+
+
+def test_a_lost_move_that_the_server_knows_to_be_over_leaves_nothing(world: World, wrist: Wrist) -> None:
+    queue = world.queue()
+    world.backend.move_faults = [MoveFault(OutcomeUnknown())]
+    assert queue.get_items(1, timeout=1) == []
+    assert registered(world, queue)
+    queue.close()
+    assert world.backend.woken == 1
+    assert not world.client.exists("orders/consumers")
 
 
 def test_a_closed_queue_does_not_wait(world: World, wrist: Wrist) -> None:
