@@ -17,7 +17,7 @@ from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError
 from pyrq.core.keys import Keys
 from pyrq.core.member import Member, Setup
 from pyrq.core.options import Durability, check_wait_fits
-from pyrq.core.session import EVERYTHING, Held, Identity, Lane, session_ttl
+from pyrq.core.session import EVERYTHING, Held, Identity, Inbox, Lane, session_ttl
 from pyrq.core.waiting import LATEST_START, NO_WAIT, WAKE_EVERY, WAKE_TRIES, Found, Patience, Wait, pause_after
 from pyrq.core.work import Work
 
@@ -122,10 +122,8 @@ class Runner:
                 call = build(member.keys, identity, member.session.inbox.held)
                 try:
                     return await self._send(member, call, self.setup.durability)
-                except NotEnoughSyncedSlavesError:
-                    raise
                 except RqError as error:
-                    if not await goes_on(error):
+                    if isinstance(error, NotEnoughSyncedSlavesError) or not await goes_on(error):
                         raise
 
         return await self._on_lane(member, send)
@@ -236,10 +234,7 @@ class Runner:
 
     async def take(self, count: int, wait: Wait = NO_WAIT) -> Found:
         """Brings items into the inbox until it has enough or nothing waits; gives the oldest, still in the inbox."""
-        member = await self.ready()
-        await self.settle_release()
-        inbox = member.session.inbox
-        inbox.resume()
+        member, inbox = await self._open_inbox()
         blocked = member.session.moves.count(time.monotonic())
         if blocked:
             wait = replace(wait, blocked=blocked)
@@ -259,10 +254,7 @@ class Runner:
 
     async def ack_and_take(self, acked: Sequence[bytes], count: int) -> Found:
         """Acknowledges up to 1,000 items and takes, as `take` does; up to 1,000 in the same round trip."""
-        member = await self.ready()
-        await self.settle_release()
-        inbox = member.session.inbox
-        inbox.resume()
+        member, inbox = await self._open_inbox()
         keys, held = member.keys, inbox.held
         identity = inbox.lane.next()
         asked = min(max(0, count - len(inbox)), ops.CHUNK)
@@ -280,6 +272,13 @@ class Runner:
         if len(found.items) == asked:
             return await self.take(count)
         return replace(found, items=inbox.peek(count))
+
+    async def _open_inbox(self) -> tuple[Member, Inbox]:
+        """Gives the inbox, after whatever an earlier call left unsettled."""
+        member = await self.ready()
+        await self.settle_release()
+        member.session.inbox.resume()
+        return member, member.session.inbox
 
     # Waiting
 

@@ -1,4 +1,4 @@
-"""Waiting for an event, but not for ever; and for a thread."""
+"""Waiting for an event, but not for ever; for a thread; and telling a loop from outside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-__all__ = ["in_thread", "wait_for_event"]
+__all__ = ["in_thread", "telling", "wait_for_event"]
 
 A = TypeVar("A")
 
@@ -66,3 +66,13 @@ async def in_thread(function: Callable[[A], Any], argument: A) -> Any:
 
     threading.Thread(target=run, daemon=True).start()
     return await future
+
+
+def telling(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> Callable[[], None]:
+    """Gives what calls a function in a loop, from anywhere; nothing if the loop is closed."""
+
+    def tell() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(function)
+
+    return tell

@@ -22,8 +22,8 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pyrq.aio._settling import Settler
-from pyrq.aio._signals import stopped_by_signals
-from pyrq.aio._waits import in_thread, wait_for_event
+from pyrq.aio._waits import in_thread, telling, wait_for_event
+from pyrq.backends.signals import stopped_by_signals
 from pyrq.core.consuming import (
     ENDLESS,
     TROUBLE_PAUSE,
@@ -142,7 +142,7 @@ class Consumer(Generic[T]):
         self._queue = copy(self._origin)
         self._settler = Settler(self._queue._run, self._setup, self._report)
         self._patience = self._queue._run.patience(ENDLESS, self._setup.lease)
-        with stopped_by_signals(self.stop):
+        with stopped_by_signals(telling(asyncio.get_running_loop(), self.stop)):
             self._workers = [asyncio.create_task(self._work()) for _ in range(self._setup.concurrency)]
             self._keeper = asyncio.create_task(self._keep())
             try:

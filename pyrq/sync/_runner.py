@@ -17,7 +17,7 @@ from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError
 from pyrq.core.keys import Keys
 from pyrq.core.member import Member, Setup
 from pyrq.core.options import Durability, check_wait_fits
-from pyrq.core.session import EVERYTHING, Held, Identity, Lane, session_ttl
+from pyrq.core.session import EVERYTHING, Held, Identity, Inbox, Lane, session_ttl
 from pyrq.core.waiting import LATEST_START, NO_WAIT, WAKE_EVERY, WAKE_TRIES, Found, Patience, Wait, pause_after
 from pyrq.core.work import Work
 
@@ -127,10 +127,8 @@ class Runner:
                 call = build(member.keys, identity, member.session.inbox.held)
                 try:
                     return self._send(member, call, self.setup.durability)
-                except NotEnoughSyncedSlavesError:
-                    raise
                 except RqError as error:
-                    if not goes_on(error):
+                    if isinstance(error, NotEnoughSyncedSlavesError) or not goes_on(error):
                         raise
 
         return self._on_lane(member, send)
@@ -239,10 +237,7 @@ class Runner:
 
     def take(self, count: int, wait: Wait = NO_WAIT) -> Found:
         """Brings items into the inbox until it has enough or nothing waits; gives the oldest, still in the inbox."""
-        member = self.ready()
-        self.settle_release()
-        inbox = member.session.inbox
-        inbox.resume()
+        member, inbox = self._open_inbox()
         blocked = member.session.moves.count(time.monotonic())
         if blocked:
             wait = replace(wait, blocked=blocked)
@@ -262,10 +257,7 @@ class Runner:
 
     def ack_and_take(self, acked: Sequence[bytes], count: int) -> Found:
         """Acknowledges up to 1,000 items and takes, as `take` does; up to 1,000 in the same round trip."""
-        member = self.ready()
-        self.settle_release()
-        inbox = member.session.inbox
-        inbox.resume()
+        member, inbox = self._open_inbox()
         keys, held = member.keys, inbox.held
         identity = inbox.lane.next()
         asked = min(max(0, count - len(inbox)), ops.CHUNK)
@@ -283,6 +275,13 @@ class Runner:
         if len(found.items) == asked:
             return self.take(count)
         return replace(found, items=inbox.peek(count))
+
+    def _open_inbox(self) -> tuple[Member, Inbox]:
+        """Gives the inbox, after whatever an earlier call left unsettled."""
+        member = self.ready()
+        self.settle_release()
+        member.session.inbox.resume()
+        return member, member.session.inbox
 
     # Waiting
 

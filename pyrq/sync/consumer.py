@@ -14,18 +14,16 @@ from __future__ import annotations
 import inspect
 import logging
 import random
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import copy_context
 from copy import copy
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pyrq.backends.identity import process_id
+from pyrq.backends.signals import stopped_by_signals
 from pyrq.core.consuming import (
     ENDLESS,
     LOOK_EVERY,
@@ -149,7 +147,7 @@ class Consumer(Generic[T]):
         self._patience = self._queue._run.patience(ENDLESS, self._setup.lease)
         self._workers = [self._thread(self._work, f"worker-{i + 1}") for i in range(self._setup.concurrency)]
         keeper = self._thread(self._keep, "keeper")
-        with self._signals():
+        with stopped_by_signals(self.stop):
             try:
                 self._hear(0)
                 for thread in (keeper, *self._workers):
@@ -170,29 +168,6 @@ class Consumer(Generic[T]):
     def _thread(self, target: Callable[[], None], role: str) -> threading.Thread:
         # A daemon: a handler that does not end must not keep the process from ending.
         return threading.Thread(target=target, name=f"pyrq-{self._origin.name}-{role}", daemon=True)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        process, before = process_id(), {}
-
-        def on_signal(number: int, frame: object) -> None:
-            if process_id() == process:
-                self.stop()
-            else:  # a child that a handler forked: it is not the consumer
-                signal.signal(number, signal.SIG_DFL)
-                signal.raise_signal(number)
-
-        try:
-            for each in (signal.SIGTERM, signal.SIGINT):
-                before[each] = signal.signal(each, on_signal)
-            yield
-        finally:
-            for each, handler in before.items():
-                if signal.getsignal(each) is on_signal:  # else somebody took it meanwhile
-                    signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
     def _watch(self) -> None:
         """Waits until it is to stop, and then for the handlers."""

@@ -8,14 +8,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from pyrq import Queue, Totals, aio
-from pyrq.aio import _signals
-from pyrq.sync import consumer as sync_consumer
+from pyrq.aio._waits import telling
+from pyrq.backends import signals
 from tests.servers import wait_until
 from tests.unit.consuming import KINDS, LIMIT, Bench, each_kind
 from tests.unit.helpers import fresh, raw
@@ -216,9 +215,9 @@ def fork_and_kill() -> int:
         os._exit(77)
 
 
-@pytest.mark.parametrize(("consume", "module"), [(consume_sync, sync_consumer), (consume_aio, _signals)])
+@pytest.mark.parametrize("consume", [consume_sync, consume_aio])
 def test_a_signal_to_another_process_is_not_the_consumers(
-    consume: Callable[..., Totals], module: ModuleType, received: list[int], monkeypatch: pytest.MonkeyPatch
+    consume: Callable[..., Totals], received: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a child, without one."""
     raised: list[int] = []
@@ -226,7 +225,7 @@ def test_a_signal_to_another_process_is_not_the_consumers(
 
     def handle(item: str) -> None:
         if item == "a":
-            monkeypatch.setattr(module, "process_id", lambda: -1)
+            monkeypatch.setattr(signals, "process_id", lambda: -1)
             monkeypatch.setattr(signal, "raise_signal", raised.append)
             os.kill(os.getpid(), signal.SIGTERM)
             wait_until(lambda: raised, LIMIT)
@@ -282,16 +281,17 @@ def test_a_consumer_whose_loop_is_closed_is_passed_over(received: list[int]) -> 
     told: list[str] = []
 
     async def listen() -> None:
-        with _signals.stopped_by_signals(lambda: told.append("live")):
-            _signals._listeners.insert(0, gone)
+        live = telling(asyncio.get_running_loop(), lambda: told.append("live"))
+        with signals.stopped_by_signals(live):
+            signals._listeners.insert(0, gone)
             os.kill(os.getpid(), signal.SIGTERM)
             while not told:
                 await asyncio.sleep(0)
-            _signals._listeners.remove(gone)
+            signals._listeners.remove(gone)
 
     loop = asyncio.new_event_loop()
     loop.close()
-    gone = (loop, lambda: told.append("gone"))
+    gone = telling(loop, lambda: told.append("gone"))
     asyncio.run(listen())
     assert told == ["live"]
     assert received == []

@@ -17,7 +17,7 @@ if known then return known end
 
 redis.call('HLEN', timeouts)
 now = server_time(now)
-local tenure = string.match(redis.call('HGET', consumers, consumer .. LEASE) or '', ' (%d+)$')
+local tenure = tenure_of(redis.call('HGET', consumers, consumer .. LEASE))
 if not tenure or redis.call('LLEN', processing) == 0 then return {NOTHING, 0, 0} end
 local sweeps = is_sweep_due(meta, lease, now)
 

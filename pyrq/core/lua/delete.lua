@@ -20,7 +20,7 @@ local known = recall(session, lane, sequence, ttl)
 if known then return known end
 
 read_waiting(queue)
-local lists = stray(consumers, landing_prefix, true, 0)
+local lists = landing_lists(consumers, landing_prefix)
 
 -- Finds the places of the items in one pass over the queue, whatever their number.
 local function find()

@@ -37,7 +37,7 @@ read_waiting(queue)
 local unseen, length = 0, redis.call('LLEN', processing)
 -- A record that is larger than the list is void: an older library swept the list.
 if taker ~= tonumber(received) and size <= length then unseen = size end
-local tenure = length > 0 and string.match(leased or '', ' (%d+)$') or sequence
+local tenure = length > 0 and tenure_of(leased) or sequence
 
 -- Gives the entries of a part of a list from its tail to its head.
 local function read_oldest_first(list, first, last)

@@ -13,8 +13,7 @@ local prefix, now = unpack(ARGV)
 now = tonumber(server_time(now))
 local found = {}
 for i, holder in ipairs(holders(timeouts, prefix)) do
-  local leased = redis.call('HGET', consumers, holder.consumer .. LEASE) or ''
   local idle = string.format('%.3f', math.max(0, now - holder.at))
-  found[i] = {holder.consumer, holder.length, idle, string.match(leased, '^(%d+%.?%d*) %d+$') or ''}
+  found[i] = {holder.consumer, holder.length, idle, seconds_of(redis.call('HGET', consumers, holder.consumer .. LEASE)) or ''}
 end
 return found

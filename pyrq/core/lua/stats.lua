@@ -4,6 +4,7 @@
 -- ARGV prefix landing_prefix
 -- REPLY {waiting, in flight, put off, dead letters, consumers, 1 if paused}
 -- include holders
+-- include landing
 
 local queue, timeouts, consumers, delayed, dead, meta = unpack(KEYS)
 local prefix, landing_prefix = unpack(ARGV)
@@ -18,14 +19,9 @@ for _, holder in ipairs(holders(timeouts, prefix)) do
   held = held + holder.length
   count(holder.consumer)
 end
-local fields = redis.call('HGETALL', consumers)
-for i = 1, #fields, 2 do
-  local consumer = string.match(fields[i], '^([^/]+)/landing$')
-  if consumer then
-    local landed = redis.pcall('LLEN', landing_prefix .. consumer)
-    if type(landed) == 'number' then waiting = waiting + landed end
-    count(consumer)
-  end
+for _, each in ipairs(registrations(consumers, landing_prefix)) do
+  waiting = waiting + count_landed(each.key)
+  count(each.consumer)
 end
 local paused = redis.call('HGET', meta, 'paused') and 1 or 0
 return {waiting, held, redis.call('ZCARD', delayed), redis.call('LLEN', dead), number, paused}

@@ -12,7 +12,7 @@ local WINDOW = 1000
 -- confirmed by this call. A record that the list no longer agrees with is void: an older library swept the list.
 local function out_of_reach(processing, consumers, consumer, received, kept, tenure)
   local known = redis.call('HMGET', consumers, consumer, consumer .. LEASE)
-  if tenure ~= '0' and tenure ~= string.match(known[2] or '', ' (%d+)$') then return math.huge, 0, false end
+  if tenure ~= '0' and tenure ~= tenure_of(known[2]) then return math.huge, 0, false end
   local sequence, size = string.match(known[1] or '', '^(%d+) (%d+)$')
   if not sequence then return tonumber(kept), 0, false end
   if sequence == received then return tonumber(kept), 0, true end

@@ -16,20 +16,33 @@ local function unregister(consumers, consumer, known, blocked, now)
   end
 end
 
+-- Gives who is registered: each consumer with its field, until when, and the key of its list.
+local function registrations(consumers, prefix)
+  local fields, found = redis.call('HGETALL', consumers), {}
+  for i = 1, #fields, 2 do
+    local consumer = string.match(fields[i], '^([^/]+)' .. LANDING .. '$')
+    if consumer then
+      local until_when = tonumber(fields[i + 1]) or 0
+      found[#found + 1] = {consumer = consumer, field = fields[i], until_when = until_when, key = prefix .. consumer}
+    end
+  end
+  return found
+end
+
+-- Gives how many have landed in a list; 0 where it is none.
+local function count_landed(key)
+  local length = redis.pcall('LLEN', key)
+  return type(length) == 'number' and length or 0
+end
+
 -- Gives what has landed for consumers that are silent (or for all): their lists, and the fields that may go. A live
 -- consumer moves its time on with each move.
 local function stray(consumers, prefix, all, now)
-  local fields, lists, over = redis.call('HGETALL', consumers), {}, {}
-  for i = 1, #fields, 2 do
-    local consumer = string.match(fields[i], '^([^/]+)' .. LANDING .. '$')
-    local until_when = consumer and (tonumber(fields[i + 1]) or 0)
-    local silent = consumer and until_when <= tonumber(now)
-    if silent then over[#over + 1] = fields[i] end
-    if silent or (consumer and all) then
-      local key = prefix .. consumer
-      local length = redis.pcall('LLEN', key)
-      if type(length) == 'number' and length > 0 then lists[#lists + 1] = key end
-    end
+  local lists, over = {}, {}
+  for _, each in ipairs(registrations(consumers, prefix)) do
+    local silent = each.until_when <= tonumber(now)
+    if silent then over[#over + 1] = each.field end
+    if (silent or all) and count_landed(each.key) > 0 then lists[#lists + 1] = each.key end
   end
   return lists, over
 end

@@ -13,7 +13,7 @@ end
 local function silent(timeouts, consumers, prefix, timeout, now)
   local fields, leases = redis.call('HGETALL', timeouts), {}
   local known = #fields > 0 and redis.call('HGETALL', consumers) or {}
-  for i = 1, #known, 2 do leases[known[i]] = tonumber(string.match(known[i + 1], '^(%S+) %d+$')) end
+  for i = 1, #known, 2 do leases[known[i]] = tonumber(seconds_of(known[i + 1])) end
   local found = {}
   for i = 1, #fields, 2 do
     local key, stamp = fields[i], tonumber(fields[i + 1])
