@@ -151,4 +151,4 @@ def test_a_thread_outlives_the_loop_of_what_gave_it_up() -> None:
 
 
 def test_only_these_are_for_others() -> None:
-    assert _waits.__all__ == ["in_thread", "wait_for_event"]
+    assert _waits.__all__ == ["in_thread", "telling", "wait_for_event"]
