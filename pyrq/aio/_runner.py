@@ -252,8 +252,12 @@ class Runner:
                 break
         return replace(found, items=inbox.peek(count))
 
-    async def ack_and_take(self, acked: Sequence[bytes], count: int) -> Found:
-        """Acknowledges up to 1,000 items and takes, as `take` does; up to 1,000 in the same round trip."""
+    async def ack_and_take(self, acked: Sequence[bytes], count: int) -> tuple[int, Found, bool]:
+        """Acknowledges up to 1,000 items and takes up to 1,000, in one round trip.
+
+        Returns:
+            How many were acknowledged; what is there now, up to `count`; and whether `take` may find more of these.
+        """
         member, inbox = await self._open_inbox()
         keys, held = member.keys, inbox.held
         identity = inbox.lane.next()
@@ -261,17 +265,15 @@ class Runner:
         wait = replace(NO_WAIT, blocked=member.session.moves.count(time.monotonic()))
         get = ops.get(keys, identity, held, asked, wait)
 
-        async def send(lane: Lane) -> Found:
+        async def send(lane: Lane) -> tuple[int, Found]:
             calls = [ops.ack(keys, lane.next(), held, acked), get]
-            found: Found = (await self._send_all(member, calls, self.setup.durability))[-1]
-            return found
+            *_, many, found = await self._send_all(member, calls, self.setup.durability)
+            return many, found
 
-        found = await self._on_lane(member, send)
+        many, found = await self._on_lane(member, send)
         if found.items:
             inbox.arrived(identity, found)
-        if len(found.items) == asked:
-            return await self.take(count)
-        return replace(found, items=inbox.peek(count))
+        return many, replace(found, items=inbox.peek(count)), len(found.items) == asked
 
     async def _open_inbox(self) -> tuple[Member, Inbox]:
         """Gives the inbox, after whatever an earlier call left unsettled."""

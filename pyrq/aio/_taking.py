@@ -20,7 +20,7 @@ from pyrq.core.errors import RqError
 from pyrq.core.options import check_count, check_seconds
 from pyrq.core.session import Held
 from pyrq.core.waiting import NO_WAIT, Found, Patience, Wait
-from pyrq.core.work import Work
+from pyrq.core.work import Work, tell
 
 __all__ = ["Handed", "Taking"]
 
@@ -93,12 +93,14 @@ class Taking(Looking[T]):
         seconds = None if timeout is None else check_seconds("timeout", timeout)
         chunks = list(Work.forward(self._codec, items).chunks())
         last = chunks.pop() if chunks and most else []
-        acked = await self._ack_raw([raw for chunk in chunks for raw in chunk])
-        if last:
-            handed = await self._ack_and_hand_out(last, most, acked)
-            if handed.values or not seconds:
-                return handed.values
-        return (await self._take(most, seconds)).values
+        try:
+            acked = await self._ack_raw([raw for chunk in chunks for raw in chunk])
+        except RqError as error:
+            error.remaining = (error.remaining or 0) + len(last)
+            raise
+        if not last:
+            return (await self._take(most, seconds)).values
+        return (await self._ack_and_hand_out(last, most, seconds, acked)).values
 
     def batch(self, count: int, timeout: float | None = None) -> AbstractAsyncContextManager[Batch[T]]:
         """Takes items for the time of an `async with` block, which is given them as a `Batch`.
@@ -166,11 +168,16 @@ class Taking(Looking[T]):
         async with self._run.get_lock:
             return await self._decode(await self._run.take(count, wait), count, wait)
 
-    async def _ack_and_hand_out(self, raw: list[bytes], count: int, acked: int) -> Handed[T]:
+    async def _ack_and_hand_out(self, raw: list[bytes], count: int, timeout: float | None, acked: int) -> Handed[T]:
+        untold = len(raw)
         try:
             async with self._run.get_lock:
-                return await self._decode(await self._run.ack_and_take(raw, count), count, NO_WAIT)
+                many, found, more = await self._run.ack_and_take(raw, count)
+                acked, untold = acked + many, 0
+                handed = await self._decode(await self._run.take(count) if more else found, count, NO_WAIT)
+            return handed if handed.values or not timeout else await self._take(count, timeout)
         except RqError as error:
+            tell(error, untold)
             error.done += acked
             raise
 

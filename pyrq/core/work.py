@@ -10,7 +10,7 @@ from pyrq.core.codec import Codec, encode_all
 from pyrq.core.errors import InvalidItemError, NotEnoughSyncedSlavesError, OutcomeUnknown, RqError
 from pyrq.core.ops import CHUNK
 
-__all__ = ["Work"]
+__all__ = ["Work", "tell"]
 
 T = TypeVar("T")
 
@@ -105,6 +105,19 @@ class Work:
             over = size
         error.done = self.done
         error.remaining = None if self._size is None else self._size - self._sent - over
+
+
+def tell(error: RqError, size: int) -> None:
+    """Writes into an error what is known of items that went out all together, not by `Work`.
+
+    Args:
+        error: why it failed.
+        size: how many items these were; 0 if they had been answered before.
+    """
+    if isinstance(error, OutcomeUnknown):
+        error.unknown = size
+    elif not isinstance(error, NotEnoughSyncedSlavesError):
+        error.remaining = size
 
 
 def _check_items(items: object) -> None:

@@ -255,8 +255,12 @@ class Runner:
                 break
         return replace(found, items=inbox.peek(count))
 
-    def ack_and_take(self, acked: Sequence[bytes], count: int) -> Found:
-        """Acknowledges up to 1,000 items and takes, as `take` does; up to 1,000 in the same round trip."""
+    def ack_and_take(self, acked: Sequence[bytes], count: int) -> tuple[int, Found, bool]:
+        """Acknowledges up to 1,000 items and takes up to 1,000, in one round trip.
+
+        Returns:
+            How many were acknowledged; what is there now, up to `count`; and whether `take` may find more of these.
+        """
         member, inbox = self._open_inbox()
         keys, held = member.keys, inbox.held
         identity = inbox.lane.next()
@@ -264,17 +268,15 @@ class Runner:
         wait = replace(NO_WAIT, blocked=member.session.moves.count(time.monotonic()))
         get = ops.get(keys, identity, held, asked, wait)
 
-        def send(lane: Lane) -> Found:
+        def send(lane: Lane) -> tuple[int, Found]:
             calls = [ops.ack(keys, lane.next(), held, acked), get]
-            found: Found = (self._send_all(member, calls, self.setup.durability))[-1]
-            return found
+            *_, many, found = self._send_all(member, calls, self.setup.durability)
+            return many, found
 
-        found = self._on_lane(member, send)
+        many, found = self._on_lane(member, send)
         if found.items:
             inbox.arrived(identity, found)
-        if len(found.items) == asked:
-            return self.take(count)
-        return replace(found, items=inbox.peek(count))
+        return many, replace(found, items=inbox.peek(count)), len(found.items) == asked
 
     def _open_inbox(self) -> tuple[Member, Inbox]:
         """Gives the inbox, after whatever an earlier call left unsettled."""

@@ -17,7 +17,7 @@ from pyrq.core.errors import RqError
 from pyrq.core.options import check_count, check_seconds
 from pyrq.core.session import Held
 from pyrq.core.waiting import NO_WAIT, Found, Patience, Wait
-from pyrq.core.work import Work
+from pyrq.core.work import Work, tell
 from pyrq.sync._looking import Looking
 from pyrq.sync.batch import Batch
 
@@ -92,12 +92,14 @@ class Taking(Looking[T]):
         seconds = None if timeout is None else check_seconds("timeout", timeout)
         chunks = list(Work.forward(self._codec, items).chunks())
         last = chunks.pop() if chunks and most else []
-        acked = self._ack_raw([raw for chunk in chunks for raw in chunk])
-        if last:
-            handed = self._ack_and_hand_out(last, most, acked)
-            if handed.values or not seconds:
-                return handed.values
-        return self._take(most, seconds).values
+        try:
+            acked = self._ack_raw([raw for chunk in chunks for raw in chunk])
+        except RqError as error:
+            error.remaining = (error.remaining or 0) + len(last)
+            raise
+        if not last:
+            return self._take(most, seconds).values
+        return self._ack_and_hand_out(last, most, seconds, acked).values
 
     def batch(self, count: int, timeout: float | None = None) -> AbstractContextManager[Batch[T]]:
         """Takes items for the time of a `with` block, which is given them as a `Batch`.
@@ -165,11 +167,16 @@ class Taking(Looking[T]):
         with self._run.get_lock:
             return self._decode(self._run.take(count, wait), count, wait)
 
-    def _ack_and_hand_out(self, raw: list[bytes], count: int, acked: int) -> Handed[T]:
+    def _ack_and_hand_out(self, raw: list[bytes], count: int, timeout: float | None, acked: int) -> Handed[T]:
+        untold = len(raw)
         try:
             with self._run.get_lock:
-                return self._decode(self._run.ack_and_take(raw, count), count, NO_WAIT)
+                many, found, more = self._run.ack_and_take(raw, count)
+                acked, untold = acked + many, 0
+                handed = self._decode(self._run.take(count) if more else found, count, NO_WAIT)
+            return handed if handed.values or not timeout else self._take(count, timeout)
         except RqError as error:
+            tell(error, untold)
             error.done += acked
             raise
 

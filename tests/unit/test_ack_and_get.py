@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from pyrq import JsonCodec, Replicas
-from pyrq.core.errors import InvalidItemError, NotEnoughSyncedSlavesError, OutcomeUnknown, QueueClosedError
+from pyrq.core.errors import (
+    InvalidItemError,
+    NotEnoughSyncedSlavesError,
+    OutcomeUnknown,
+    QueueClosedError,
+    RqError,
+    ServerGoneError,
+)
 from tests.unit.helpers import BrokenCodec, Fault, nothing_sent
 from tests.unit.taking_helpers import Wrist, wear
 from tests.unit.worlds import World, dump, numbers, opened
@@ -212,6 +219,38 @@ def test_too_few_that_confirm_it(world: World) -> None:
     assert world.backend.runs[-1][1] == Replicas(1)
     assert queue.ack_item("a") is False
     assert queue.get_items(1) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "tells"),
+    [
+        ("ack", OutcomeUnknown, (0, 1000, 1500)),
+        ("ack", ServerGoneError, (0, 0, 2500)),
+        ("get", OutcomeUnknown, (2000, 500, 0)),
+        ("get", ServerGoneError, (2000, 0, 500)),
+    ],
+)
+def test_an_error_tells_what_is_known_of_each_item(
+    world: World, script: str, kind: type[RqError], tells: tuple[int, int, int]
+) -> None:
+    queue = world.queue()
+    queue.add_items(numbers(0, 2500))
+    items = queue.get_items(2500)
+    world.backend.faults.append(Fault(script, kind()))
+    with pytest.raises(kind) as caught:
+        queue.ack_and_get(items, 1)
+    assert (caught.value.done, caught.value.unknown, caught.value.remaining) == tells
+
+
+@pytest.mark.parametrize("kind", [OutcomeUnknown, ServerGoneError])
+def test_an_error_after_the_ack_tells_that_it_took_effect(world: World, kind: type[RqError]) -> None:
+    queue = world.queue()
+    queue.add_items(["a", "b"])
+    assert queue.get_items(2) == ["a", "b"]
+    world.backend.faults.append(Fault("get", kind(), skip=1))
+    with pytest.raises(kind) as caught:
+        queue.ack_and_get(["a", "b"], 1, 5)
+    assert (caught.value.done, caught.value.unknown, caught.value.remaining) == (2, 0, 0)
 
 
 # Bad input
