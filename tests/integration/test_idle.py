@@ -151,10 +151,13 @@ class Between:
         return int(self.seconds / slice_seconds) + 1
 
     def most(self, slice_seconds: float) -> int:
-        """Gives how often all of them began to, if each blocks for at least so long: then its end moves on so far."""
+        """Gives how often all of them began to, if each blocks for at least so long: then its end moves on so far.
+
+        A hundredth less will do: ends are of the server's wall clock, and that may be set right meanwhile.
+        """
         ends = self.before.until
         moved_on = ((self.after.until.get(who, end) - end) for who, end in ends.items())
-        return sum(int(seconds / slice_seconds + 1e-3) for seconds in moved_on)
+        return sum(int(seconds / slice_seconds + 0.01) for seconds in moved_on)
 
     def check_undisturbed(self, *others: str) -> int:
         """Checks that who blocked all the time ran nothing, but for some; gives how many these were."""
