@@ -14,22 +14,25 @@ from weakref import WeakKeyDictionary
 import redis
 from redis import exceptions
 
-from pyrq.core.errors import ServerGoneError
+from pyrq.core.errors import ReadOnlyReplicaError, ServerGoneError
 from pyrq.core.retry import Unreached
-from pyrq.core.wire import Refusal, failure_of
+from pyrq.core.wire import Refusal, TryLater, failure_of
 
 __all__ = [
     "LOST",
     "POOL_ARGS",
     "REFUSED",
+    "UNREADABLE",
     "LostMoves",
     "gone",
+    "is_demoted",
     "moves_on",
     "packed",
     "pool_size",
     "refusal",
     "refused",
     "reply_timeout",
+    "trial_failure",
     "unreached",
 ]
 
@@ -42,9 +45,18 @@ LOST = (
 )
 """What redis-py raises when a connection fails; what the server answered is a ResponseError."""
 
+UNREADABLE = (
+    exceptions.InvalidResponse,
+    *(TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError),
+)
+"""What redis-py and hiredis raise, besides, for an answer that is none (measured: a map whose key is a list, a number
+of 5,000 digits, a HELLO answered with a text), and on connecting for an option that is none (an unknown `encoding`)."""
+
 REFUSED = (exceptions.BusyLoadingError, exceptions.AuthenticationError, exceptions.AuthorizationError)
 """Error replies that redis-py takes for a failed connection, and closes it."""
 
+_DEMOTED = ("READONLY", "MASTERDOWN")
+_ON_A_REPLICA = "cannot be used with replica instances"
 _MANY = 10_000
 _VERSION = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
 POOL_ARGS: tuple[str, ...] = ("EVALSHA",) if _VERSION < (5, 3) else ()
@@ -109,6 +121,16 @@ def unreached(error: Exception) -> Exception:
         if isinstance(told, (*REFUSED, exceptions.ResponseError)):
             return refused(told)
     return Unreached(gone(error))
+
+
+def trial_failure(refusal: Refusal) -> Exception:
+    """Turns a refusal to wait for replicas or disks into what is to be raised: a replica says so without a code."""
+    return TryLater(ReadOnlyReplicaError()) if _ON_A_REPLICA in refusal.text else failure_of(refusal)
+
+
+def is_demoted(replies: Sequence[Any]) -> bool:
+    """Says whether a server answered as a replica: a new connection may lead to the primary (by DNS, or a proxy)."""
+    return any(isinstance(reply, Refusal) and reply.code in _DEMOTED for reply in replies)
 
 
 def gone(error: Exception) -> ServerGoneError:

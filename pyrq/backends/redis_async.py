@@ -30,7 +30,6 @@ from pyrq.core.wire import (
     TryLater,
     check_server,
     commands,
-    failure_of,
     kill,
     move_commands,
     moved,
@@ -154,6 +153,8 @@ class AsyncRedisBackend:
             if durability not in self._checked:
                 await self._check(connection, durability)
             replies = await self._exchange(connection, commands(calls, durability, in_full=in_full))
+            if _redis.is_demoted(replies):
+                await connection.disconnect(nowait=True)
         return results(calls, durability, replies)
 
     async def _confirm(self, calls: Sequence[Call[Any]], durability: Durability | None) -> None:
@@ -166,7 +167,7 @@ class AsyncRedisBackend:
         check_server(hello, durability)
         for reply in rest:
             if isinstance(reply, Refusal):
-                raise failure_of(reply)
+                raise _redis.trial_failure(reply)
         self._checked.add(durability)
 
     async def _exchange(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[Any]:
@@ -195,6 +196,9 @@ class AsyncRedisBackend:
             return await connection.read_response(disable_decoding=True)
         except exceptions.ResponseError as error:
             return _redis.refusal(error)
+        except _redis.UNREADABLE:
+            # Not chained: its text may quote what could not be read.
+            raise exceptions.InvalidResponse("The answer can't be read.") from None
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -202,7 +206,7 @@ class AsyncRedisBackend:
         async with self._place():
             try:
                 connection = await self._pool.get_connection(*_redis.POOL_ARGS)
-            except (exceptions.RedisError, OSError) as error:
+            except (exceptions.RedisError, OSError, *_redis.UNREADABLE) as error:
                 raise _redis.unreached(error) from None
             try:
                 yield connection

@@ -24,7 +24,6 @@ from pyrq.core.wire import (
     TryLater,
     check_server,
     commands,
-    failure_of,
     kill,
     move_commands,
     moved,
@@ -156,6 +155,8 @@ class RedisBackend:
             if durability not in self._checked:
                 self._check(connection, durability)
             replies = self._exchange(connection, commands(calls, durability, in_full=in_full))
+            if _redis.is_demoted(replies):
+                connection.disconnect()
         return results(calls, durability, replies)
 
     def _confirm(self, calls: Sequence[Call[Any]], durability: Durability | None) -> None:
@@ -168,7 +169,7 @@ class RedisBackend:
         check_server(hello, durability)
         for reply in rest:
             if isinstance(reply, Refusal):
-                raise failure_of(reply)
+                raise _redis.trial_failure(reply)
         self._checked.add(durability)
 
     def _exchange(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[Any]:
@@ -189,6 +190,9 @@ class RedisBackend:
             return connection.read_response(disable_decoding=True)
         except exceptions.ResponseError as error:
             return _redis.refusal(error)
+        except _redis.UNREADABLE:
+            # Not chained: its text may quote what could not be read.
+            raise exceptions.InvalidResponse("The answer can't be read.") from None
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
@@ -196,7 +200,7 @@ class RedisBackend:
         with self._place():
             try:
                 connection = self._pool.get_connection(*_redis.POOL_ARGS)
-            except (exceptions.RedisError, OSError) as error:
+            except (exceptions.RedisError, OSError, *_redis.UNREADABLE) as error:
                 raise _redis.unreached(error) from None
             try:
                 yield connection

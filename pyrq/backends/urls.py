@@ -20,6 +20,11 @@ SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys", "redis+sentinel", "em
 _PLAIN = {"valkey": "redis", "valkeys": "rediss"}
 _SOCKET_TIMEOUT = 5.0
 _SENTINEL_PORT = 26379
+_OBJECTS = {
+    *("event_dispatcher", "credential_provider", "redis_connect_func", "parser_class", "command_packer", "retry"),
+    *("connection_class", "queue_class", "cache", "cache_config", "cache_factory", "maint_notifications_config"),
+}
+"""Options that take an object. redis-py takes them from a URL as well, as texts, and fails with that later."""
 _SENTINEL_ARGS = ("sentinel_username", "sentinel_password")
 
 
@@ -84,9 +89,11 @@ def make_pool_async(url: str) -> Any:
 def _checked(url: str, make: Callable[[], Any]) -> Any:
     """Makes a pool, and a connection of it only to see that every option is known."""
     try:
+        if _OBJECTS.intersection(dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))):
+            raise ValueError("an object")
         pool = make()
         pool.connection_class(**pool.connection_kwargs)
-    except (ValueError, TypeError, LookupError):
+    except Exception:  # noqa: BLE001 - redis-py checks its options with whatever comes to hand
         # The text of these may hold a part of the password.
         raise ValueError(f"url: the {scheme_of(url)}:// URL has a wrong host, port, path or option") from None
     return pool

@@ -31,6 +31,7 @@ MAX_DEADLINE = 3_600.0
 DEFAULT_WAIT_MS = 100
 _MAX_REPLICAS = 1_000
 _MAX_WAIT_MS = 3_600_000
+_LARGE = 1e300
 _WAIT_MARGIN_MS = 100
 """WAIT answers up to 81 ms late (measured: 300 ms took 305 to 381), and must answer before the socket times out."""
 
@@ -59,8 +60,13 @@ def check_count(argument: str, value: object, *, least: int = 0, most: int | Non
     except TypeError:
         raise TypeError(f"{argument} must be {span}, not {type(value).__name__}") from None
     if number < least or (most is not None and number > most):
-        raise ValueError(f"{argument} must be {span}, not {number}")
+        raise ValueError(f"{argument} must be {span}, not {_shown(number)}")
     return number
+
+
+def _shown(number: Real | int) -> str:
+    """Gives a number as text; Python refuses to for one of more than 4,300 digits."""
+    return f"{number}" if isinstance(number, float) or abs(_float(number)) < _LARGE else "one so large"
 
 
 def check_seconds(argument: str, value: object, *, most: float = 1e9, unit: str = "seconds") -> float:
@@ -83,7 +89,7 @@ def check_seconds(argument: str, value: object, *, most: float = 1e9, unit: str 
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument} must be {span}, not {type(value).__name__}")
     if not 0 <= (number := _float(value)) <= most:
-        raise ValueError(f"{argument} must be {span}, not {value}")
+        raise ValueError(f"{argument} must be {span}, not {_shown(value)}")
     return number
 
 
@@ -128,7 +134,7 @@ def check_lease(value: object) -> float:
     return check_number("lease", value, least=0.1, most=1e6)
 
 
-def _float(value: Real) -> float:
+def _float(value: Real | int) -> float:
     try:
         return float(value)
     except OverflowError:
@@ -171,6 +177,10 @@ def check_deadline(retry: object) -> float:
     return DEFAULT_DEADLINE if retry is None else check_seconds("retry", retry, most=MAX_DEADLINE)
 
 
+_set = object.__setattr__
+"""Keeps what a frozen option was made of as the plain number that it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replicas:
     """Each mutation waits until replicas have it (https://redis.io/commands/wait).
@@ -191,8 +201,8 @@ class Replicas:
     timeout_ms: int = DEFAULT_WAIT_MS
 
     def __post_init__(self) -> None:
-        check_count("count", self.count, least=1, most=_MAX_REPLICAS)
-        check_count("timeout_ms", self.timeout_ms, least=1, most=_MAX_WAIT_MS)
+        _set(self, "count", check_count("count", self.count, least=1, most=_MAX_REPLICAS))
+        _set(self, "timeout_ms", check_count("timeout_ms", self.timeout_ms, least=1, most=_MAX_WAIT_MS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +227,9 @@ class Fsync:
     timeout_ms: int = DEFAULT_WAIT_MS
 
     def __post_init__(self) -> None:
-        check_count("local", self.local, most=1)
-        check_count("replicas", self.replicas, most=_MAX_REPLICAS)
-        check_count("timeout_ms", self.timeout_ms, least=1, most=_MAX_WAIT_MS)
+        _set(self, "local", check_count("local", self.local, most=1))
+        _set(self, "replicas", check_count("replicas", self.replicas, most=_MAX_REPLICAS))
+        _set(self, "timeout_ms", check_count("timeout_ms", self.timeout_ms, least=1, most=_MAX_WAIT_MS))
         if not self.local and not self.replicas:
             raise ValueError("local or replicas must be at least 1")
 

@@ -1,7 +1,12 @@
-"""How replies are read: what a Call's `parse` may be. Each takes a reply without its status."""
+"""How replies are read: what a Call's `parse` may be. Each takes a reply without its status.
+
+A reply that is not what its script gives is refused: by what its types are, no further, for whoever wants to lie can.
+What is raised then is none of this library's errors; `wire.results` turns it into one.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,94 +33,121 @@ __all__ = [
     "two_numbers",
 ]
 
+_LONGEST_BLOCK_MS = 3_600_000
+"""No script lets its consumer wait longer at a time."""
+_COMMAND = re.compile(rb"[A-Z]{1,20}")
 
-def number(reply: int) -> int:
-    """Reads a number that stands alone."""
+
+def _numbers(reply: Sequence[Any], count: int) -> list[int]:
+    """Gives the first numbers of a reply, which has to begin with so many."""
+    first = reply[:count]
+    if len(first) != count or set(map(type, first)) != {int}:
+        raise TypeError("no numbers")
+    return list(first)
+
+
+def _texts(reply: Any) -> list[bytes]:
+    """Gives a reply that has to be a list of byte strings."""
+    if type(reply) is not list or not set(map(type, reply)) <= {bytes}:
+        raise TypeError("no list of byte strings")
     return reply
 
 
-def flag(reply: int) -> bool:
+def number(reply: Any) -> int:
+    """Reads a number that stands alone."""
+    return _numbers([reply], 1)[0]
+
+
+def flag(reply: Any) -> bool:
     """Reads a 1 or 0 that stands alone."""
-    return bool(reply)
+    return bool(number(reply))
 
 
-def one_number(reply: Sequence[int]) -> int:
+def one_number(reply: Sequence[Any]) -> int:
     """Reads a number."""
-    return reply[0]
+    return _numbers(reply, 1)[0]
 
 
-def number_and_none(reply: Sequence[int]) -> tuple[int, int]:
+def number_and_none(reply: Sequence[Any]) -> tuple[int, int]:
     """Reads a number where others read two."""
-    return reply[0], 0
+    return one_number(reply), 0
 
 
-def two_numbers(reply: Sequence[int]) -> tuple[int, int]:
+def two_numbers(reply: Sequence[Any]) -> tuple[int, int]:
     """Reads two numbers."""
-    return reply[0], reply[1]
+    first, second = _numbers(reply, 2)
+    return first, second
 
 
-def added(reply: Sequence[int]) -> int:
+def added(reply: Sequence[Any]) -> int:
     """Reads how many were added.
 
     Raises:
         QueueFull: none, because more would wait than may.
     """
-    if reply[0] < 0:
+    many = one_number(reply)
+    if many < 0:
         raise QueueFull
-    return reply[0]
+    return many
 
 
 def found(reply: Sequence[Any]) -> Found:
     """Reads what a get found."""
-    items, tenure, sweep, block = reply
-    return Found(items, tenure, sweep == 1, max(0, block) / 1000, max(0, -block) / 1000)
+    items, *others = reply
+    tenure, sweep, block = _numbers(others, 3)
+    if abs(block) > _LONGEST_BLOCK_MS:
+        raise ValueError("too long")
+    return Found(_texts(items), tenure, sweep == 1, max(0, block) / 1000, max(0, -block) / 1000)
 
 
-def newest_first(reply: list[bytes]) -> list[bytes]:
+def newest_first(reply: Any) -> list[bytes]:
     """Reads items that stand newest first; gives them oldest first."""
-    return reply[::-1]
+    return _texts(reply)[::-1]
 
 
-def letters(reply: list[bytes]) -> list[Letter]:
+def letters(reply: Any) -> list[Letter]:
     """Reads dead letters that stand newest first; gives them oldest first."""
-    return [read_letter(entry) for entry in reversed(reply)]
+    return [read_letter(entry) for entry in newest_first(reply)]
 
 
-def stats(reply: Sequence[int]) -> Stats:
+def stats(reply: Sequence[Any]) -> Stats:
     """Reads how a queue is doing."""
-    waiting, held, delayed, dead, consumers, paused = reply
+    waiting, held, delayed, dead, consumers, paused = _numbers(reply, 6)
     return Stats(waiting, held, delayed, dead, consumers, paused == 1)
 
 
 def in_flight(reply: Sequence[Sequence[Any]]) -> list[InFlight]:
     """Reads who holds how much."""
     return [
-        InFlight(consumer.decode("utf-8", "replace"), count, float(idle), float(lease) if lease else None)
+        InFlight(consumer.decode("utf-8", "replace"), number(count), float(idle), float(lease) if lease else None)
         for consumer, count, idle, lease in reply
     ]
 
 
 def batch(reply: Sequence[Any]) -> tuple[list[bytes], bytes]:
     """Reads items, and by when they were due."""
-    return reply[0], reply[1]
+    items, due = reply
+    return _texts(items), _texts([due])[0]
 
 
-def rollbacks(reply: Sequence[int]) -> Rollbacks:
+def rollbacks(reply: Sequence[Any]) -> Rollbacks:
     """Reads what is known of an item's rollbacks."""
-    return Rollbacks(*reply)
+    return Rollbacks(*_numbers(reply, 3))
 
 
 def nothing(reply: object) -> None:
     """Reads nothing: that there is an answer says it all."""
 
 
-def nothing_refused(reply: Sequence[bytes]) -> None:
+def nothing_refused(reply: Any) -> None:
     """Reads the names of refused commands.
 
     Raises:
         PermissionDeniedError: there are any; it names them.
     """
-    if not reply:
+    if not _texts(reply):
         return
+    if not all(map(_COMMAND.fullmatch, reply)):
+        raise ValueError("no names of commands")
     names = ", ".join(sorted({name.decode() for name in reply}))
     raise PermissionDeniedError(f"{PermissionDeniedError._default_message()} Refused: {names}.")

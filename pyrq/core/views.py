@@ -10,7 +10,7 @@ __all__ = ["DeadLetter", "InFlight", "Letter", "Stats", "read_letter"]
 
 T = TypeVar("T")
 
-_HEAD = re.compile(rb"(\d+(?:\.\d*)?) (\d+) (\d+) (\d+)\n")
+_HEAD = re.compile(rb"(\d+(?:\.\d*)?) (\d{1,20}) (\d{1,10}) (\d{1,10})\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,10 @@ def read_letter(entry: bytes) -> Letter:
         The letter.
     """
     head = _HEAD.match(entry)
-    if head is None:
+    after_consumer = head.end() + int(head[3]) if head else 0
+    after_reason = after_consumer + int(head[4]) if head else 0
+    if head is None or after_reason > len(entry):
         return Letter(entry, "", 0.0, 0, "")
-    after_consumer = head.end() + int(head[3])
-    after_reason = after_consumer + int(head[4])
     return Letter(
         raw=entry[after_reason:],
         reason=entry[after_consumer:after_reason].decode("utf-8", "replace"),

@@ -7,13 +7,14 @@ offset of the connection's own last write, so they mean something only behind th
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pyrq.core import errors
-from pyrq.core.call import Call, settle, wrote
+from pyrq.core.call import Call, Status, settle, wrote
 from pyrq.core.options import Durability, Fsync, Replicas
 
 __all__ = [
@@ -67,9 +68,18 @@ _TEXTS: dict[str, type[errors.RqError]] = {
 _CODE = re.compile(r"(?:^|[:\-] ?)(" + "|".join(("NOSCRIPT", *_RETRYABLE, *_FINAL)) + r")\b")
 _QUOTES = re.compile(r",? with args beginning with.*", re.DOTALL)
 """The one error text of the servers that quotes arguments, and so perhaps an item."""
+_LONGEST_TEXT = 200
+_SHORTEST_QUOTE, _STEP = 8, 4
+"""So many characters of an argument in a row are a quotation; it is found if it has `_STEP` - 1 more."""
+_MOST_SEARCHED = 1 << 18
+"""Among more bytes than these no quotation is looked for (it takes 20 ms): the error's text is left out."""
 
-_LEAST_VERSION = {b"redis": (6, 2), b"valkey": (7, 2)}
-_LEAST_FOR_FSYNC = {b"redis": (7, 2), b"valkey": (7, 2)}
+_STRANGE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What it raises to read a reply that is not what its script gives."""
+
+_LEAST_VERSION = {"redis": (6, 2), "valkey": (7, 2)}
+_LEAST_FOR_FSYNC = {"redis": (7, 2), "valkey": (7, 2)}
+_MOST_OF_VERSION = 20
 
 
 class NeedsSource(Exception):
@@ -199,20 +209,61 @@ def results(calls: Sequence[Call[Any]], durability: Durability | None, replies: 
         NeedsSource: send everything again, in full.
         TryLater: send everything again, later.
         NotEnoughSyncedSlavesError: all is written, and too few confirmed.
-        RqError: refused, or stale.
+        OutcomeUnknown: stale, or an answer that can't be read: what it answers may have run.
+        RqError: refused.
     """
     refusals = [reply for reply in replies[: len(calls)] if isinstance(reply, Refusal)]
     if refusals:
         answers = zip(calls, replies, strict=False)
-        partly = any(wrote(call, reply) for call, reply in answers if not isinstance(reply, Refusal))
-        raise _refused(refusals, partly)
-    settled = [settle(call, reply) for call, reply in zip(calls, replies, strict=False)]
+        partly = any(_may_have_run(call, reply) for call, reply in answers if not isinstance(reply, Refusal))
+        raise _refused(refusals, calls, partly)
+    settled = _settle_all(calls, replies)
     if durability is None or not any(wrote(call, reply) for call, reply in zip(calls, replies, strict=False)):
         return settled
-    if short := _shortfall(durability, replies[len(calls)]):
-        short.done = _items_in(settled[-1])
+    if short := _shortfall(durability, replies[len(calls)], calls):
+        short.done = next(filter(None, map(_items_in, reversed(settled))), 0)
         raise short
     return settled
+
+
+def _settle_all(calls: Sequence[Call[Any]], replies: Sequence[Any]) -> list[Any]:
+    with contextlib.suppress(*_STRANGE):
+        for call, reply in zip(calls, replies, strict=False):
+            if call.script.identified:
+                _status(reply)
+        return [settle(call, reply) for call, reply in zip(calls, replies, strict=False)]
+    # Out here, so that nothing is chained: the text of such an exception may quote what could not be read.
+    raise _misunderstood(calls)
+
+
+def _status(reply: Any) -> Status:
+    """Gives what the reply of an identified script has to begin with."""
+    if not isinstance(reply, list):
+        raise TypeError("no list")
+    return Status(_whole(reply[0]))
+
+
+def _whole(number: Any) -> int:
+    """Gives what has to be a number, which RESP3's boolean is not."""
+    if type(number) is not int:
+        raise TypeError("no number")
+    return number
+
+
+def _may_have_run(call: Call[Any], reply: Any) -> bool:
+    """Says whether a call has written; one whose answer can't be read is reckoned to have."""
+    try:
+        return call.script.identified and wrote(call, [_status(reply)])
+    except _STRANGE:
+        return True
+
+
+def _misunderstood(calls: Sequence[Call[Any]]) -> errors.RqError:
+    """Gives the error for an answer that can't be read. That something ran is not known, and not that nothing did."""
+    error = errors.ServerRefusedError(
+        "The server answered something that py-rq does not understand. Is it Redis or Valkey, and nothing in between?"
+    )
+    return errors.OutcomeUnknown.after(error) if any(call.script.identified for call in calls) else error
 
 
 def _items_in(result: Any) -> int:
@@ -221,27 +272,32 @@ def _items_in(result: Any) -> int:
     return first if isinstance(first, int) else 0
 
 
-def _refused(refusals: Sequence[Refusal], partly: bool) -> Exception:
+def _refused(refusals: Sequence[Refusal], calls: Sequence[Call[Any]], partly: bool) -> Exception:
     """Chooses what to raise for a pipeline in which something was refused, and something else may have run."""
     if any(refusal.code == "NOSCRIPT" for refusal in refusals):
         return NeedsSource(partly)
-    failure = failure_of(refusals[0])
+    failure = failure_of(refusals[0], calls)
     if isinstance(failure, TryLater):
         return TryLater(failure.error, partly)
     return errors.OutcomeUnknown.after(failure) if partly else failure
 
 
-def _shortfall(durability: Durability, reply: Any) -> errors.NotEnoughSyncedSlavesError | None:
+def _shortfall(
+    durability: Durability, reply: Any, calls: Sequence[Call[Any]]
+) -> errors.NotEnoughSyncedSlavesError | None:
     """Reads the answer to a wait; gives what to raise if too few confirmed."""
     if isinstance(reply, Refusal):
-        why = f"{_WRITTEN}, but whether replicas or disks have them could not be asked: {error_of(reply)}"
+        why = f"{_WRITTEN}, but whether replicas or disks have them could not be asked: {error_of(reply, calls)}"
         return errors.NotEnoughSyncedSlavesError(why, wanted=_wanted(durability))
+    try:
+        # Nobody confirmed what can't be read.
+        local, replicas = map(_whole, reply if isinstance(durability, Fsync) else (0, reply))
+    except _STRANGE:
+        local = replicas = 0
     if isinstance(durability, Fsync):
-        local, replicas = reply
         short = local < durability.local or replicas < durability.replicas
         what = f"{local} of {durability.local} local and {replicas} of {durability.replicas} replica disks"
     else:
-        replicas = reply
         short = replicas < durability.count
         what = f"{replicas} of {durability.count} replicas"
     if not short:
@@ -258,11 +314,12 @@ def _wanted(durability: Durability) -> int:
     return durability.count if isinstance(durability, Replicas) else durability.replicas
 
 
-def error_of(refusal: Refusal) -> errors.RqError:
+def error_of(refusal: Refusal, calls: Sequence[Call[Any]] = ()) -> errors.RqError:
     """Turns an error reply into an error of this library.
 
     Args:
         refusal: the error reply.
+        calls: what was sent.
 
     Returns:
         An error of the class that says what to do; its text quotes no argument.
@@ -271,12 +328,30 @@ def error_of(refusal: Refusal) -> errors.RqError:
     kind = _RETRYABLE.get(code) or _FINAL.get(code)
     if kind is None:
         kind = next((kind for text, kind in _TEXTS.items() if text in said), errors.ServerRefusedError)
-    return kind(f"{kind._default_message()} [{said[:200]}]")
+    shown = "".join(each if each.isprintable() else "?" for each in said[:_LONGEST_TEXT])
+    if kind is errors.AuthenticationError or _quotes(shown, calls):
+        shown = code or "its text is left out: it quotes what was sent"
+    return kind(f"{kind._default_message()} [{shown}]")
 
 
-def failure_of(refusal: Refusal) -> Exception:
-    """Turns an error reply into what is to be raised: a TryLater for one that may pass, else an RqError."""
-    error = error_of(refusal)
+def _quotes(text: str, calls: Sequence[Call[Any]]) -> bool:
+    """Says whether a text quotes an argument: something between here and the server may. Keys' names are no secret."""
+    sent = [arg for call in calls for arg in call.args if not any(arg in key for key in call.keys)]
+    if sum(map(len, sent)) > _MOST_SEARCHED:
+        return True
+    blob = b"\n".join(sent).decode("utf-8", "replace")
+    pieces = (text[at : at + _SHORTEST_QUOTE] for at in range(0, len(text) - _SHORTEST_QUOTE + 1, _STEP))
+    return any(piece in blob for piece in pieces)
+
+
+def failure_of(refusal: Refusal, calls: Sequence[Call[Any]] = ()) -> Exception:
+    """Turns an error reply into what is to be raised: a TryLater for one that may pass, else an RqError.
+
+    Args:
+        refusal: the error reply.
+        calls: what was sent.
+    """
+    error = error_of(refusal, calls)
     return TryLater(error) if refusal.code in _RETRYABLE else error
 
 
@@ -293,11 +368,23 @@ def check_server(hello: Any, durability: Durability | None) -> None:
     """
     if isinstance(hello, Refusal):
         raise failure_of(hello)
-    facts = hello if isinstance(hello, dict) else dict(zip(hello[::2], hello[1::2], strict=False))
-    server, text = facts.get(b"server", b"redis"), facts.get(b"version", b"0").decode("ascii", "replace")
-    version = tuple(int(part) for part in re.findall(r"\d+", text)[:2])
-    name = f"{server.decode('ascii', 'replace')} {text}"
+    try:
+        server, text, version = _read_hello(hello)
+    except _STRANGE:
+        raise _misunderstood(()) from None
     if version < _LEAST_VERSION.get(server, (0,)):
-        raise errors.ServerTooOldError(f"{errors.ServerTooOldError._default_message()} This is {name}.")
+        raise errors.ServerTooOldError(f"{errors.ServerTooOldError._default_message()} This is {server} {text}.")
     if isinstance(durability, Fsync) and version < _LEAST_FOR_FSYNC.get(server, (0,)):
-        raise errors.ServerTooOldError(f"Fsync needs Redis 7.2 or newer, or Valkey 7.2 or newer. This is {name}.")
+        raise errors.ServerTooOldError(
+            f"Fsync needs Redis 7.2 or newer, or Valkey 7.2 or newer. This is {server} {text}."
+        )
+
+
+def _read_hello(hello: Any) -> tuple[str, str, tuple[int, ...]]:
+    """Gives a server's name and version, as text and in numbers; no more of its words, for it was told a password."""
+    facts = hello if isinstance(hello, dict) else dict(zip(hello[::2], hello[1::2], strict=False))
+    server = facts.get(b"server", b"redis").decode("ascii")
+    text = facts.get(b"version", b"0").decode("ascii")
+    text = re.sub(r"[^\d.]", "", text)[:_MOST_OF_VERSION]
+    version = tuple(int(part) for part in re.findall(r"\d+", text)[:2])
+    return server if server in _LEAST_VERSION else "another server", text, version

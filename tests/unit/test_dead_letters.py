@@ -190,6 +190,15 @@ def test_a_redrive_makes_items_of_the_oldest(world: World) -> None:
     assert queue.get_items(9) == ["waits", *numbers(0, 5)]
 
 
+def test_what_was_planted_is_redriven_as_it_stands(world: World) -> None:
+    queue = world.queue()
+    for planted in ("1 1 40 40\nabc", "no letter"):
+        world.client.lpush(f"{queue.name}/dead", planted)
+    assert [letter.item for letter in queue.dead.peek(9)] == ["1 1 40 40\nabc", "no letter"]
+    assert queue.dead.redrive() == 2
+    assert queue.get_items(9) == ["1 1 40 40\nabc", "no letter"]
+
+
 def test_what_is_redriven_is_as_new(world: World) -> None:
     queue = world.queue(max_deliveries=2)
     queue.add_item("a")

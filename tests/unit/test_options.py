@@ -270,3 +270,19 @@ def test_a_wait_that_does_not_fit(durability: Replicas | Fsync) -> None:
         ValueError, match=r"synced_slaves_timeout\) must be from 1 to 4900, 100 ms below .* 5 s, not 4901"
     ):
         check_wait_fits(durability, 5.0)
+
+
+# Numbers that Python does not write down
+
+
+@pytest.mark.parametrize("most", [None, 9])
+def test_a_number_of_too_many_digits(most: int | None) -> None:
+    with pytest.raises(ValueError, match="^n must be a whole number.*, not one so large$"):
+        check_count("n", -(10**5000), least=0, most=most)
+    with pytest.raises(ValueError, match="^delay must be seconds.*, not one so large$"):
+        check_seconds("delay", 10**5000)
+
+
+def test_an_option_is_kept_as_the_plain_number_that_it_is() -> None:
+    assert type(Replicas(Index(1), Index(5)).count) is int  # type: ignore[arg-type]
+    assert type(Fsync(Index(1), Index(1), Index(5)).replicas) is int  # type: ignore[arg-type]

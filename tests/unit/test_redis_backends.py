@@ -307,11 +307,7 @@ async def test_the_next_run_goes_by_name_again(world: World) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "READONLY You can't write against a read only replica.",
-        "NOREPLICAS Not enough good replicas to write.",
-        "BUSY x",
-    ],
+    ["NOREPLICAS Not enough good replicas to write.", "BUSY x"],
 )
 async def test_a_server_that_refuses_for_now_is_asked_again(world: World, text: str) -> None:
     pool = world.pool(error_reply(text), error_reply(text), [1, 1])
@@ -320,6 +316,31 @@ async def test_a_server_that_refuses_for_now_is_asked_again(world: World, text: 
     assert pool.sent == [named(ADD)] * 3
     assert world.pauses == [0.01, 0.02]
     assert (backend.doubts, pool.disconnected) == (0, 0)
+
+
+@pytest.mark.parametrize("text", ["READONLY You can't write against a read only replica.", "MASTERDOWN x"])
+async def test_a_primary_that_became_a_replica_is_left(world: World, text: str) -> None:
+    pool = world.pool(0, error_reply(text), error_reply("ERR x"), [1, 1], 1)
+    backend = world.backend(pool)
+    assert await world.run(backend, [ADD], Replicas(1)) == [1]
+    assert pool.sent[1:] == [named(ADD), (b"WAIT", b"1", b"100")] * 2
+    assert (world.pauses, pool.disconnected, pool.lent, backend.doubts) == ([0.01], 1, 0, 0)
+
+
+@pytest.mark.parametrize("durability", [Replicas(1), Fsync()])
+async def test_a_replica_that_is_looked_at_first_is_left(world: World, durability: Durability) -> None:
+    pool = world.pool(error_reply("ERR WAIT cannot be used with replica instances. Please x"), 0, [1, 1], [1, 1])
+    if isinstance(durability, Replicas):
+        pool.answers[-1] = 1
+    backend = world.backend(pool)
+    assert await world.run(backend, [ADD], durability) == [1]
+    assert (world.pauses, pool.hellos, pool.disconnected, pool.lent) == ([0.01], 2, 1, 0)
+
+
+async def test_a_replica_that_stays_one_is_named(world: World) -> None:
+    refused = error_reply("ERR WAIT cannot be used with replica instances. Please x")
+    with pytest.raises(errors.ReadOnlyReplicaError):
+        await world.run(world.backend(world.pool(refused), 0), [ADD], Replicas(1))
 
 
 async def test_a_loading_server_is_asked_again_on_another_connection(world: World) -> None:

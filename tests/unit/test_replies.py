@@ -59,6 +59,33 @@ def test_how_a_reply_is_read(parse: Callable[[Any], Any], reply: Any, expected: 
     assert type(read) is type(expected)
 
 
+@pytest.mark.parametrize(
+    ("parse", "reply"),
+    [
+        *((replies.number, strange) for strange in (None, b"7", "7", 7.0, True, [7])),
+        *((replies.flag, strange) for strange in (None, b"1", True, [1])),
+        *((replies.one_number, strange) for strange in ([], [b"7"], [True], [None])),
+        *((replies.number_and_none, strange) for strange in ([], [b"7"])),
+        *((replies.two_numbers, strange) for strange in ([7], [7, b"8"], [7, None])),
+        *((replies.added, strange) for strange in ([], [b"7"], [None])),
+        *((replies.found, strange) for strange in ([], [[], 4, 0], [[], 4, 0, b"0"], [b"items", 4, 0, 0])),
+        *((replies.found, strange) for strange in ([["text"], 4, 0, 0], [[None], 4, 0, 0], [[], 4, 0, 10**9])),
+        (replies.found, [[], 4, 0, -(10**400)]),
+        *((replies.newest_first, strange) for strange in (None, b"ab", [7], [b"a", None], ["a"], {b"a": 1})),
+        *((replies.letters, strange) for strange in (None, b"ab", [7], [b"a", None])),
+        *((replies.stats, strange) for strange in ([], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5, None])),
+        *((replies.in_flight, strange) for strange in ([7], [[b"me", 3, b"0.0"]], [[b"me", b"3", b"0.0", b""]])),
+        *((replies.in_flight, [[b"me", 3, idle, b""]]) for idle in (b"so", None)),
+        *((replies.batch, strange) for strange in ([], [[b"a"]], [[b"a"], 5], [b"a", b"5"], [[1], b"5"])),
+        *((replies.rollbacks, strange) for strange in ([1, 2], [1, 2, b"3"])),
+        *((replies.nothing_refused, strange) for strange in (None, b"GET", ["GET"], [b"\xff"], [b""], [b"LPUSH 4111"])),
+    ],
+)
+def test_what_is_not_such_a_reply_is_refused(parse: Callable[[Any], Any], reply: Any) -> None:
+    with pytest.raises((TypeError, ValueError, LookupError, AttributeError)):
+        parse(reply)
+
+
 def test_what_is_refused_is_named_once_and_in_order() -> None:
     with pytest.raises(PermissionDeniedError) as caught:
         replies.nothing_refused([b"RENAME", b"LPUSH", b"RENAME"])

@@ -8,6 +8,7 @@ from pyrq.core import errors, ops
 from pyrq.core.limits import NO_LIMITS
 from pyrq.core.options import Durability, Fsync, Replicas
 from pyrq.core.session import Identity
+from pyrq.core.waiting import NO_WAIT
 from pyrq.core.wire import (
     NeedsSource,
     Refusal,
@@ -258,6 +259,62 @@ def test_a_refused_call_comes_before_its_wait() -> None:
         results([ADD], Replicas(1), [Refusal("OOM full"), 0])
 
 
+@pytest.mark.parametrize("reply", [None, b"2", True, [1, 1, 1], [b"1", 1], [], {}, "2", 2.0])
+@pytest.mark.parametrize("durability", [Replicas(2, 300), Fsync(1, 2, 300)])
+def test_a_wait_whose_answer_cannot_be_read_confirms_nothing(durability: Durability, reply: Any) -> None:
+    with pytest.raises(errors.NotEnoughSyncedSlavesError) as caught:
+        results([ADD], durability, [[1, 2], reply])
+    assert (caught.value.done, caught.value.confirmed, caught.value.wanted) == (2, 0, 2)
+
+
+# Answers that can't be read
+
+STRANGE: list[Any] = [
+    None,
+    7,
+    b"\x01\x02",
+    "12",
+    [],
+    [7, 2],
+    [b"1", 2],
+    [True, 2],
+    [1],
+    [1, b"2"],
+    {0: 1},
+    [[1, 2]],
+    1.0,
+]
+
+
+@pytest.mark.parametrize("reply", STRANGE)
+def test_a_call_whose_answer_cannot_be_read_may_have_run(reply: Any) -> None:
+    with pytest.raises(errors.OutcomeUnknown) as caught:
+        results([BURN, ADD], Replicas(1), [1, reply, 1])
+    assert type(caught.value.__cause__) is errors.ServerRefusedError
+    assert "does not understand" in str(caught.value.__cause__)
+    assert caught.value.__cause__.__context__ is None, "what failed there may quote the answer"
+
+
+@pytest.mark.parametrize("reply", [None, b"1", [1], True, "1"])
+def test_a_call_behind_an_answer_that_cannot_be_read_may_have_run(reply: Any) -> None:
+    with pytest.raises(errors.OutcomeUnknown):
+        results([BURN, ADD], None, [reply, [1, 2]])
+
+
+@pytest.mark.parametrize("reply", [None, b"1", [1], True, "1"])
+def test_a_look_whose_answer_cannot_be_read_has_changed_nothing(reply: Any) -> None:
+    with pytest.raises(errors.ServerRefusedError, match="does not understand") as caught:
+        results([COUNT], None, [reply])
+    assert caught.value.__context__ is None, "what failed there may quote the answer"
+
+
+@pytest.mark.parametrize("reply", STRANGE)
+def test_beside_a_refusal_an_answer_that_cannot_be_read_may_mean_that_something_ran(reply: Any) -> None:
+    with pytest.raises(TryLater) as caught:
+        results([ACK, ADD], None, [reply, Refusal("LOADING x")])
+    assert caught.value.partly
+
+
 # Errors
 
 
@@ -276,6 +333,55 @@ def test_arguments_are_never_quoted(quote: str, comma: str) -> None:
     assert "secret" not in str(error)
     assert "beginning" not in str(error)
     assert "EVALSHA" in str(error)
+
+
+ITEM = b"4111 1111 1111 1111"
+CARD = ops.add(KEYS, ME, [b"x", ITEM], NO_LIMITS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ERR can't store 4111 1111 1111 1111",
+        "ERR can't store 4111 1111 1...",
+        "ERR '11 1111 1111 11' can't be stored",
+        "OOM no room for 4111 1111 1111 1111",
+        "WRONGTYPE 4111 1111 1111 1111",
+    ],
+)
+def test_what_was_sent_is_not_quoted(text: str) -> None:
+    error = error_of(Refusal(text), [CARD])
+    assert "11 11" not in str(error)
+    assert Refusal(text).code in str(error)
+    for replies in ([1, Refusal(text)], [Refusal(text), [1, 2]]):
+        with pytest.raises(errors.RqError) as caught:
+            results([BURN, CARD], None, replies)
+        assert "11 11" not in f"{caught.value} {caught.value.__cause__}"
+    with pytest.raises(errors.NotEnoughSyncedSlavesError) as short:
+        results([CARD], Replicas(1), [[1, 2], Refusal(text)])
+    assert "11 11" not in str(short.value)
+
+
+def test_the_text_of_a_refused_password_is_not_shown() -> None:
+    error = error_of(Refusal("WRONGPASS no user has the password open-sesame"))
+    assert str(error) == f"{errors.AuthenticationError()} [WRONGPASS]"
+
+
+def test_what_quotes_nothing_is_shown() -> None:
+    key = f"NOPERM No permissions to access the key '{KEYS.processing.decode()}' of me-1"
+    calls = [ops.get(KEYS, ME, HELD, 1, NO_WAIT), ops.add(KEYS, ME, [b"ERR", b"x", b"2"], NO_LIMITS)]
+    assert f"[{key}]" in str(error_of(Refusal(key), calls))
+    assert "[ERR x 2]" in str(error_of(Refusal("ERR x 2"), calls)), "too short to be told from what it says itself"
+
+
+def test_a_quotation_is_not_looked_for_in_a_large_call() -> None:
+    calls = [ops.add(KEYS, ME, 300 * [b"y" * 1000], NO_LIMITS)]
+    assert "quotes" in str(error_of(Refusal("ERR anything"), calls))
+
+
+@pytest.mark.parametrize("mark", ["\n", "\x1b[31m", "\x00", "\u202e", "\udcff"])
+def test_a_text_is_one_line_of_what_can_be_printed(mark: str) -> None:
+    assert str(error_of(Refusal(f"ERR so{mark}so"))).endswith(f"[ERR so?{mark[1:]}so]")
 
 
 def test_a_long_text_is_cut() -> None:
@@ -323,6 +429,30 @@ def test_a_server_that_is_too_old(server: bytes, version: bytes) -> None:
     for hello in ({b"server": server, b"version": version}, flat(server=server, version=version)):
         with pytest.raises(errors.ServerTooOldError, match=f"needs Redis 6.2 or newer.* This is {name}"):
             check_server(hello, None)
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        *(None, 7, b"PONG", [7], [b"server"], [[], []], [[1], 2]),
+        {b"server": 7},
+        {b"version": None},
+        {b"server": b"\xff"},
+        {b"version": "7.0"},
+        {b"server": []},
+    ],
+)
+def test_a_hello_that_cannot_be_read(hello: Any) -> None:
+    with pytest.raises((errors.ServerRefusedError, errors.ServerTooOldError)) as caught:
+        check_server(hello, None)
+    assert caught.value.__suppress_context__ or isinstance(caught.value, errors.ServerTooOldError)
+
+
+def test_a_server_is_named_with_none_of_its_own_words() -> None:
+    with pytest.raises(errors.ServerTooOldError) as caught:
+        check_server({b"server": b"redis", b"version": b"5.0 for open-sesame" + 100 * b"9"}, None)
+    assert str(caught.value).endswith("This is redis 5.099999999999999999.")
+    check_server({b"server": b"open-sesame", b"version": 5000 * b"9"}, Fsync())
 
 
 def test_a_server_that_does_not_say_what_it_is() -> None:

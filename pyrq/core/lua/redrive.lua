@@ -22,7 +22,8 @@ local items = {}
 for i = 1, size do
   local letter = letters[size + 1 - i]
   local consumer, reason, rest = string.match(letter, '^%d+%.?%d* %d+ (%d+) (%d+)\n(.*)$')
-  items[i] = rest and string.sub(rest, consumer + reason + 1) or letter
+  -- What is shorter than it says was not written by this library.
+  items[i] = rest and consumer + reason <= #rest and string.sub(rest, consumer + reason + 1) or letter
 end
 begin(session, ttl)
 join_late(queue, items)
