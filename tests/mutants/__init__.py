@@ -1,0 +1,1 @@
+"""Deliberate defects, each caught by a named test: `python -m tests.mutants`."""
