@@ -1,7 +1,9 @@
 """What the state machines share: backends that lose requests and replies on order, and the objects that speak to them.
 
 A fault has a kind. "resend": the reply is lost and the call sent again. "abandon": the reply is lost and the call given
-up. "late": the request arrives only after its caller gave up. What may be under way after a fault arrives later.
+up. "late": the request arrives only after its caller gave up. "cancel" and "cancel late": as these two, but the caller
+does not give up, it is cancelled: its task, or by Ctrl-C where there are none. What may be under way after a fault
+arrives later.
 """
 
 from __future__ import annotations
@@ -9,22 +11,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import redis
+from hypothesis import assume
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from pyrq.backends import AsyncBackend, Backend, connect, connect_async
 from pyrq.core.call import Call
 from pyrq.core.errors import OutcomeUnknown, QueueFull
 from pyrq.core.options import Durability
 from pyrq.core.waiting import Found
+from tests.faults.ledger import MARK
 from tests.unit.worlds import timed
 
-FAULTS = st.sampled_from(["none", "none", "none", "resend", "abandon", "late"])
+FAULTS = st.sampled_from(["none", "none", "none", "none", "resend", "abandon", "late", "cancel", "cancel late"])
+COMES_LATE = {"late", "cancel late"}
+"""The request arrives only after its caller is gone."""
+CANCELS = {"cancel", "cancel late"}
+GIVES_UP = {"abandon", "late"} | CANCELS
+"""The caller hears nothing."""
 CALLERS = st.integers(0, 2)
 
 Method = str | Callable[[Any], Any]
@@ -54,26 +64,25 @@ class Fault:
         self.hit = self.kind != "none"
         if self.hit:
             self.late.extend(calls)
-        return {"none": 1, "resend": 2, "abandon": 1, "late": 0}[self.kind]
+        return 0 if self.kind in COMES_LATE else 1 + (self.kind == "resend")
+
+    @property
+    def cancels(self) -> bool:
+        return self.kind in CANCELS
+
+    @property
+    def hides(self) -> bool:
+        """Whether a caller who gave up, or was cancelled, does not hear of a refusal."""
+        return self.kind in GIVES_UP
 
     def answer(self, results: list[list[Any]]) -> list[Any]:
         """Gives what the caller hears of so many runs."""
-        if self.kind in ("abandon", "late"):
+        if self.hides:
             raise OutcomeUnknown
         if self.repeats:
             told = [[_without_hints(result) for result in each] for each in results]
             assert all(again == told[0] for again in told), "a call that is sent again is answered as before"
         return results[-1]
-
-    @contextlib.contextmanager
-    def silence(self) -> Iterator[None]:
-        """Hides a refusal from a caller who gave up."""
-        try:
-            yield
-        except QueueFull:
-            if self.kind == "abandon":
-                raise OutcomeUnknown from None
-            raise
 
 
 def _without_hints(result: Any) -> Any:
@@ -81,16 +90,46 @@ def _without_hints(result: Any) -> Any:
     return (result.items, result.tenure) if isinstance(result, Found) else result
 
 
+class Scripts:
+    """Which scripts the server has: a pipeline with one that it lacks is sent again, all of it."""
+
+    def __init__(self) -> None:
+        self._known: set[bytes] = set()
+
+    def send(self, calls: Sequence[Call[Any]]) -> list[str]:
+        """Sends a pipeline; gives the scripts that have run before it is sent again."""
+        names = [call.script.name for call in calls if call.script.sha in self._known]
+        self._known.update(call.script.sha for call in calls)
+        return names if len(names) < len(calls) else []
+
+    def flush(self) -> None:
+        self._known.clear()
+
+
+def marked(letters: str) -> list[str]:
+    """Gives items that are recognized wherever they are quoted, one for each letter."""
+    return [f"{MARK}-{letter}" for letter in letters]
+
+
 class Lossy:
     """Loses requests and replies on order. A blocking move does what it is told to; time is what `clock` says."""
 
-    def __init__(self, inner: Backend | AsyncBackend) -> None:
+    def __init__(self, inner: Backend | AsyncBackend, scripts: Scripts) -> None:
         self.fault = Fault()
         self.clock: Callable[[], str] = lambda: ""
         """The server's time as its scripts are to see it; nothing for its own."""
-        self.answer_move: Callable[[], bool] = lambda: False
-        self.answer_wake: Callable[[], object] = lambda: None
-        self.deadline, self.reply_timeout, self.doubts = inner.deadline, inner.reply_timeout, 0
+        self.answer_move: Callable[[], bool | None] = lambda: False
+        """Answers a blocking move; None where its caller is cancelled meanwhile."""
+        self.answer_wake: Callable[[], bool] = lambda: True
+        """Ends all moves; says whether those whose answer was lost are over, too."""
+        self.deadline, self.reply_timeout = inner.deadline, inner.reply_timeout
+        self.early: list[str] = []
+        """The scripts that ran before the whole of their pipeline was sent again; whoever asks clears it before."""
+        self._inner, self._scripts, self._doubts = inner, scripts, 0
+
+    @property
+    def doubts(self) -> int:
+        return self._doubts + self._inner.doubts
 
     def take_fault(self, calls: Sequence[Call[Any]]) -> Fault:
         if all(call.script.name == "burn" for call in calls):
@@ -99,90 +138,131 @@ class Lossy:
             self.fault.skip -= 1
             return Fault()
         fault, self.fault = self.fault, Fault()
-        self.doubts += fault.kind != "none"
+        self._doubts += fault.kind != "none"
         return fault
 
-    def timed(self, calls: Sequence[Call[Any]]) -> list[Call[Any]]:
-        """Gives calls as the server is to see them now."""
+    def prepared(self, calls: Sequence[Call[Any]]) -> list[Call[Any]]:
+        """Gives calls as the server is to see them now, where they must be sent."""
+        self.early += self._scripts.send(calls)
         return [timed(call, self.clock()) for call in calls]
 
 
 class LossyBackend(Lossy):
-    def __init__(self, inner: Backend) -> None:
-        super().__init__(inner)
+    def __init__(self, inner: Backend, scripts: Scripts) -> None:
+        super().__init__(inner, scripts)
         self.inner = inner
 
     def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
-        fault, now = self.take_fault(calls), self.timed(calls)
-        with fault.silence():
-            return fault.answer([self.inner.run(now, durability) for _ in range(fault.strike(calls))])
+        fault, answers = self.take_fault(calls), []
+        try:
+            answers = [self.inner.run(self.prepared(calls), durability) for _ in range(fault.strike(calls))]
+        except QueueFull:
+            if not fault.hides:
+                raise
+        if fault.cancels:
+            raise KeyboardInterrupt
+        return fault.answer(answers)
 
     def move(self, source: bytes, target: bytes, seconds: float) -> bool:
-        return self.answer_move()
+        moved = self.answer_move()
+        if moved is None:
+            raise KeyboardInterrupt
+        return moved
 
     def wake(self) -> bool:
-        self.answer_wake()
-        return bool(self.inner.wake())
+        return self.answer_wake() and self.inner.wake()
 
     def close(self) -> None:
         self.inner.close()
 
 
 class AsyncLossyBackend(Lossy):
-    def __init__(self, inner: AsyncBackend) -> None:
-        super().__init__(inner)
+    def __init__(self, inner: AsyncBackend, scripts: Scripts) -> None:
+        super().__init__(inner, scripts)
         self.inner = inner
 
     async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
-        fault, now = self.take_fault(calls), self.timed(calls)
-        with fault.silence():
-            return fault.answer([await self.inner.run(now, durability) for _ in range(fault.strike(calls))])
+        fault, answers = self.take_fault(calls), []
+        try:
+            answers = [await self.inner.run(self.prepared(calls), durability) for _ in range(fault.strike(calls))]
+        except QueueFull:
+            if not fault.hides:
+                raise
+        if fault.cancels:
+            await _cancel()
+        return fault.answer(answers)
 
     async def move(self, source: bytes, target: bytes, seconds: float) -> bool:
-        return self.answer_move()
+        moved = self.answer_move()
+        if moved is None:
+            await _cancel()
+        return bool(moved)
 
-    async def wake(self) -> None:
-        self.answer_wake()
-        await self.inner.wake()
+    async def wake(self) -> bool:
+        return self.answer_wake() and await self.inner.wake()
 
     async def close(self) -> None:
         await self.inner.close()
 
 
+async def _cancel() -> None:
+    """Cancels the task that waits here."""
+    task = asyncio.current_task()
+    assert task
+    task.cancel()
+    await asyncio.sleep(0)
+
+
 class LossyMachine(RuleBasedStateMachine):
-    """Three objects of one name: 0 and 1 in the sync world, 2 in asyncio."""
+    """Three objects of one name, each in a world of its own choice."""
 
     url = "memory://machine"
+    worlds: ClassVar[Sequence[str]] = ("sync", "sync", "aio")
     classes: tuple[Callable[..., Any], Callable[..., Any]]
     """What the objects are, in the sync world and in asyncio."""
+    figures: ClassVar[Counter[str]] = Counter()
+    """How many steps were done, and faults hit."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.Runner()
+        self.scripts = Scripts()
 
     def options(self, who: int) -> dict[str, Any]:
         """Gives what an object is made with."""
         return {}
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(luck=st.integers(0, 2**32))
+    def start(self, luck: int) -> None:
+        assume(luck)  # 0 is in the example where each draw is the first choice, the same one each time
         self.name = f"machine-{uuid.uuid4().hex}"
         self.look = raw_client(self.url)
+        self.look.script_flush()
         self.backends: list[LossyBackend | AsyncLossyBackend] = []
         self.objects: list[Any] = []
         for who in range(3):
             self.backends.append(self.connect(who))
             self.objects.append(self.open(who))
 
+    @classmethod
+    def is_aio(cls, who: int) -> bool:
+        return cls.worlds[who] == "aio"
+
+    @classmethod
+    def heard(cls, error: BaseException) -> None:
+        """Is told of the errors that callers are given."""
+
     def connect(self, who: int) -> LossyBackend | AsyncLossyBackend:
         """Gives a backend that speaks to the server as one of the three."""
-        return AsyncLossyBackend(self.loop.run(self._connect_async())) if who == 2 else LossyBackend(connect(self.url))
+        if self.is_aio(who):
+            return AsyncLossyBackend(self.loop.run(self._connect_async()), self.scripts)
+        return LossyBackend(connect(self.url), self.scripts)
 
     def open(self, who: int) -> Any:
         """Makes one of the three objects; it has asked what the server allows."""
-        opened = self.classes[who == 2](self.name, self.backends[who], **self.options(who))
+        opened = self.classes[self.is_aio(who)](self.name, self.backends[who], **self.options(who))
         waiting = opened.get_count()
-        if who == 2:
+        if self.is_aio(who):
             self.loop.run(waiting)
         return opened
 
@@ -191,24 +271,58 @@ class LossyMachine(RuleBasedStateMachine):
 
     def call(self, who: int, method: Method, *args: Any) -> Any:
         result = method(self.objects[who]) if callable(method) else getattr(self.objects[who], method)(*args)
-        return self.loop.run(result) if who == 2 else result
+        return self.loop.run(result) if self.is_aio(who) else result
 
     def attempt(self, who: int, fault: Fault, method: Method, *args: Any) -> tuple[Any, bool]:
-        """Calls a method with a fault; gives the result, and whether the outcome is unknown instead."""
-        self.backends[who].fault = fault
+        """Calls a method with a fault; gives the result, and whether its caller does not hear of it instead."""
+        backend = self.backends[who]
+        backend.fault, backend.early = fault, []
+        unheard = self.cancellation(who) if fault.cancels else OutcomeUnknown
         try:
             return self.call(who, method, *args), False
-        except OutcomeUnknown:
+        except unheard as error:
+            self.heard(error)
             return None, True
         finally:
-            self.backends[who].fault = Fault()
+            backend.fault = Fault()
+            self.figures.update({"faults": fault.hit, "cancellations": fault.hit and fault.cancels})
+
+    def cancellation(self, who: int) -> type[BaseException]:
+        """Gives what is raised where the caller is cancelled."""
+        return asyncio.CancelledError if self.is_aio(who) else KeyboardInterrupt
 
     def deliver(self, calls: list[Call[Any]]) -> None:
         """Brings calls to the server whose caller does not listen any more."""
         backend = self.backends[0]
-        assert isinstance(backend, LossyBackend)
+        prepared = backend.prepared(calls)
         with contextlib.suppress(OutcomeUnknown, QueueFull):
-            backend.inner.run(backend.timed(calls))
+            if isinstance(backend, AsyncLossyBackend):
+                self.loop.run(backend.inner.run(prepared))
+            else:
+                backend.inner.run(prepared)
+
+    @rule(what=st.sampled_from(["scripts", "scripts", "connections"]))
+    def server_forgets(self, what: str) -> None:
+        """The server forgets all scripts, or closes all connections where there are any."""
+        if what == "scripts" or self.url.startswith("memory:"):
+            self.look.script_flush()
+            self.scripts.flush()
+            self.figures["script flushes"] += 1
+        else:
+            self.look.client_kill_filter(_type="normal", skipme=True)
+            self.figures["connections dropped"] += 1
+
+    @invariant()
+    def a_step_is_done(self) -> None:
+        """Counts it."""
+        self.figures["steps"] += 1
+
+    def read(self, *reads: Callable[[Any], object]) -> list[Any]:
+        """Looks at keys, in one round trip: each is called with a pipeline."""
+        pipeline = self.look.pipeline(transaction=False)
+        for read in reads:
+            read(pipeline)
+        return pipeline.execute()
 
     def drain(self) -> None:
         """Brings everything to an end."""
@@ -227,6 +341,21 @@ class LossyMachine(RuleBasedStateMachine):
                     self.loop.run(closing)
             self.look.close()
         self.loop.close()
+
+
+def items_of(key: str) -> Callable[[Any], object]:
+    """Reads a list."""
+    return lambda pipeline: pipeline.lrange(key, 0, -1)
+
+
+def fields_of(key: str) -> Callable[[Any], object]:
+    """Reads a hash."""
+    return lambda pipeline: pipeline.hgetall(key)
+
+
+def texts(entries: Sequence[bytes]) -> list[str]:
+    """Gives what is in a list, oldest first."""
+    return [entry.decode() for entry in reversed(entries)]
 
 
 def raw_client(url: str) -> redis.Redis:

@@ -1,12 +1,13 @@
 """A model of the queue in plain Python, and a state machine that holds the library against it.
 
-Every rule has variants: the reply is lost and the call sent again; the reply is lost and the call given up; the request
-arrives only after its caller gave up, or arrives once more later. The model says exactly what must be where.
+Every rule has variants: the reply is lost and the call sent again; the reply is lost and the call given up, or its
+caller cancelled; the request arrives only after that, or arrives once more later. The model says exactly what must be
+where.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -17,7 +18,18 @@ from pyrq import Queue, aio
 from pyrq.core.call import Call
 from pyrq.core.limits import NO_LIMITS, Limits
 from pyrq.core.waiting import NO_WAIT, Wait
-from tests.lossy import CALLERS, FAULTS, Fault, LossyMachine, Method
+from tests.lossy import (
+    CALLERS,
+    COMES_LATE,
+    FAULTS,
+    GIVES_UP,
+    Fault,
+    LossyMachine,
+    Method,
+    items_of,
+    marked,
+    texts,
+)
 
 ITEMS = st.runner().flatmap(lambda machine: st.lists(st.sampled_from(machine.letters), min_size=1, max_size=12))
 
@@ -102,7 +114,7 @@ class QueueMachine(LossyMachine):
     """Three consumers, two of them in the sync world and one in asyncio, on one queue."""
 
     classes: tuple[Callable[..., Any], Callable[..., Any]] = (Queue, aio.Queue)
-    letters = "aabc"
+    letters: Sequence[str] = marked("aabc")
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,8 +147,8 @@ class QueueMachine(LossyMachine):
         number = consumer.gets if is_get else consumer.changes
         result, unknown = self.attempt(who, fault, method, *args)
         late = Late(fault.late, consumer, effect, number, consumer.gets, consumer.changes, len(consumer.inbox), is_get)
-        if fault.hit and kind == "late":
-            assert unknown
+        assert unknown == (fault.hit and fault.hides)
+        if fault.hit and kind in COMES_LATE:
             self.late.append(late)
             if burns:
                 consumer.changed = max(consumer.changed, number)
@@ -151,9 +163,8 @@ class QueueMachine(LossyMachine):
         if fault.hit and kind == "resend":
             # A call that was refused is burnt by the next one only; any other at once.
             self.late.append(replace(late, effect=effect if result == FULL else None, did=did))
-        if fault.hit and kind == "abandon":
+        if fault.hit and fault.hides:
             self.late.append(replace(late, effect=None if did else effect, did=did))
-        assert unknown == (fault.hit and kind == "abandon")
         if not unknown:
             assert result == expected, (method, result, expected)
 
@@ -178,7 +189,7 @@ class QueueMachine(LossyMachine):
         def effect() -> list[str] | None:
             if asked > 0:
                 size = self._take(consumer, asked, number, wait)
-                if fault in ("abandon", "late"):
+                if fault in GIVES_UP:
                     return None
                 self._receive(consumer, size)
             return self._hand_out(consumer, count)
@@ -239,7 +250,7 @@ class QueueMachine(LossyMachine):
         late = Late([], consumer, None, consumer.changes, consumer.gets, consumer.changes, 0, False, True, did=True)
         armed = Fault(fault, late=late.calls)
         result, unknown = self.attempt(who, armed, method)
-        assert unknown == (armed.hit and fault in ("abandon", "late"))
+        assert unknown == (armed.hit and fault in GIVES_UP)
         if unknown:
             # Whether it took effect or not, asked again it does so once, and says what it gave back.
             result = self.call(who, method)
@@ -332,14 +343,14 @@ class QueueMachine(LossyMachine):
 
     def _forget_inbox(self, who: int, fault: str) -> None:
         """What was swept by its own consumer is not handed out any more, if the consumer knows that it was."""
-        if fault not in ("abandon", "late"):
+        if fault not in GIVES_UP:
             self.who[who].inbox = []
 
     def _some(self, who: int, data: st.DataObject) -> list[str]:
         """Items of the caller's hand, in any order, and perhaps one that it does not have."""
         hand = self.who[who].hand
         picked = data.draw(st.lists(st.sampled_from(hand), max_size=12)) if hand else []
-        other = st.sampled_from(f"{self.letters}x")
+        other = st.sampled_from([*self.letters, *marked("x")])
         extra = data.draw(st.lists(other, max_size=1 if picked else 2, min_size=0 if picked else 1))
         return data.draw(st.permutations(picked + extra))
 
@@ -369,12 +380,13 @@ class QueueMachine(LossyMachine):
 
     @invariant()
     def everything_is_where_it_must_be(self) -> None:
-        assert self._list(self.name) == self.waiting
-        for who in range(3):
-            assert self._list(self.objects[who].processing_queue_name) == self.who[who].held
+        keys = [self.name, *(one.processing_queue_name for one in self.objects)]
+        waiting, *held = map(texts, self.read(*map(items_of, keys)))
+        assert waiting == self.waiting
+        assert held == [one.held for one in self.who]
 
     def _list(self, key: str) -> list[str]:
-        return [item.decode() for item in reversed(cast(list[bytes], self.look.lrange(key, 0, -1)))]
+        return texts(cast(list[bytes], self.look.lrange(key, 0, -1)))
 
     def drain(self) -> None:
         """What is held can be had and acknowledged."""

@@ -21,9 +21,9 @@ from hypothesis.stateful import invariant, rule
 
 from pyrq import Pool, aio
 from pyrq.core.call import Call
-from tests.lossy import CALLERS, FAULTS, Fault, LossyMachine
+from tests.lossy import CALLERS, COMES_LATE, FAULTS, GIVES_UP, Fault, LossyMachine, marked
 
-LETTERS = "abcdefghij"
+LETTERS = marked("abcdefghij")
 LETTER = st.sampled_from(LETTERS)
 ITEMS = st.lists(LETTER, min_size=1, max_size=8)
 CHUNK_SIZES = (3, 100, 2)
@@ -131,7 +131,7 @@ class PoolMachine(LossyMachine):
 
     @rule(who=CALLERS, trouble=TROUBLES)
     def add_all(self, who: int, trouble: Trouble) -> None:
-        self._change(who, trouble, "add", list(LETTERS), self._add)
+        self._change(who, trouble, "add", LETTERS, self._add)
 
     @rule(who=CALLERS, items=ITEMS, trouble=TROUBLES)
     def add(self, who: int, items: list[str], trouble: Trouble) -> None:
@@ -206,7 +206,7 @@ class PoolMachine(LossyMachine):
         if not self._handed_out(LETTERS):
             self.get(who, 5, True, CALM)
         found = sorted(self._handed_out(LETTERS))
-        return [found[ord(item) % len(found)] for item in items] if found else items
+        return [found[ord(item[-1]) % len(found)] for item in items] if found else items
 
     def _change(
         self, who: int, trouble: Trouble, verb: str, items: list[str], act: Callable[[list[str], int], int]
@@ -249,7 +249,7 @@ class PoolMachine(LossyMachine):
         first = self.sent[who]
         self.sent[who] += outcome.sent
         last = self.sent[who] - 1
-        if fault.hit and kind == "late" and not is_get:
+        if fault.hit and kind in COMES_LATE and not is_get:
             last -= 1  # a get burns what was sent before it on its way, others on arrival
         if last >= first:
             self.live[who] = max(self.live[who], last)
@@ -277,14 +277,14 @@ class PoolMachine(LossyMachine):
                 break
             outcome.sent += 1
             struck = kind if sent == skip else "none"
-            if struck != "late":
+            if struck not in COMES_LATE:
                 reply = step.act(next(nows))
             if struck != "none":
                 outcome.struck = step
-                outcome.known = struck != "late" and (step.is_add or bool(reply))
+                outcome.known = struck not in COMES_LATE and (step.is_add or bool(reply))
             if struck == "resend" and step.is_get:
                 reply = step.act(next(nows))
-            if struck in ("abandon", "late"):
+            if struck in GIVES_UP:
                 outcome.unknown = True
                 break
         return outcome

@@ -8,6 +8,7 @@ done with.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from hypothesis.stateful import invariant, precondition, rule
 from pyrq.core import ops
 from pyrq.core.errors import OutcomeUnknown
 from pyrq.core.waiting import LATEST_START, LOST_FOR, NO_WAIT, Wait
-from tests.lossy import CALLERS, FAULTS, Fault, Method
+from tests.lossy import CALLERS, COMES_LATE, FAULTS, GIVES_UP, Fault, Method, marked
 from tests.machine import FULL, Consumer, Late
 from tests.unique_machine import UniqueMachine
 from tests.waiting_model import BROKEN, STEPS, Move, WaitingModel
@@ -126,7 +127,8 @@ class WaitingMachine(WaitingModel):
         handed = self.handed.pop()
         found = handed.found
         # What is sent again is not told again to block.
-        told = self.block if asks and not handed.values and not (fault == "resend" and self.took) else 0
+        again = fault == "resend" or "get" in self.backends[who].early
+        told = self.block if asks and not handed.values and not (again and self.took) else 0
         assert (found.block, found.nap) == (max(0, told) / 1000, max(0, -told) / 1000)
         assert bool(handed.move) is (found.block > 0)
         if found.sweep and handed.move:
@@ -140,12 +142,12 @@ class WaitingMachine(WaitingModel):
         if not self._can_land():
             self.get(who, 100, "none")
             self.begin_to_wait(who, 1, 3000, None, "none")
-            self._push(["a"])
+            self._push(marked("a"))
         if able := self._can_land():
             self._land(able[which % len(able)])
 
     @precondition(lambda self: any(move.token for move in self.moves))
-    @rule(data=st.data(), end=st.sampled_from(["moved", "moved", "empty", "lost", "unsent"]))
+    @rule(data=st.data(), end=st.sampled_from(["moved", "moved", "empty", "lost", "cancelled", "unsent"]))
     def end_to_wait(self, data: st.DataObject, end: str) -> None:
         self._end_to_wait(data.draw(st.sampled_from([move for move in self.moves if move.token])), end)
 
@@ -155,27 +157,30 @@ class WaitingMachine(WaitingModel):
         unsent = end == "unsent" and not move.landed and now - move.asked >= LATEST_START
         self.clock.shown = None if unsent else move.asked
 
-        def answer() -> bool:
+        def answer() -> bool | None:
             assert not unsent, "a move that begins late must not begin"
             self.clock.shown = None
             if end == "moved" and move in self._can_land():
                 self._land(move)
             if end == "lost":
                 raise OutcomeUnknown
-            return move.landed
+            return None if end == "cancelled" else move.landed
 
         self.backends[who].answer_move = answer
-        pause = self.call(who, lambda queue: queue._run.block(move.token, move.block, move.asked))
-        assert pause == (LOST_FOR if end == "lost" else 0)
+        pause = None
+        with contextlib.suppress(self.cancellation(who)):
+            pause = self.call(who, lambda queue: queue._run.block(move.token, move.block, move.asked))
+        assert pause == {"lost": LOST_FOR, "cancelled": None}.get(end, 0)
         move.token = None
-        if end != "lost" or move.landed:
+        if end not in ("lost", "cancelled") or move.landed:
             self.moves.remove(move)
 
-    def _wake(self, who: int) -> None:
-        """All moves of a consumer are answered: some other threads of it wait for them."""
-        for move in [move for move in self.moves if move.consumer is self.who[who] and move.token]:
+    def _wake(self, who: int, settles: bool) -> bool:
+        """All moves of a consumer are answered: some other threads of it wait for them. Lost ones may be over, too."""
+        for move in [move for move in self.moves if move.consumer is self.who[who] and (move.token or settles)]:
             self.objects[who]._run.member().session.moves.end(move.token)
             self.moves.remove(move)
+        return settles
 
     def _can_land(self) -> list[Move]:
         now = self.clock.now()
@@ -198,7 +203,7 @@ class WaitingMachine(WaitingModel):
         armed = Fault(fault)
         result, unknown = self.attempt(who, armed, "ack_and_get", items, count)
         assert armed.hit == (fault != "none")
-        assert unknown == (fault in ("abandon", "late"))
+        assert unknown == (fault in GIVES_UP)
 
         def ack() -> object:
             return self._ack(consumer, items, 0)
@@ -209,13 +214,19 @@ class WaitingMachine(WaitingModel):
         # The two arrive late one by one, which is harder than together. What they burn goes with the ack.
         acks = Late(armed.late[:-1], consumer, ack, consumer.changes, 0, consumer.changes, len(consumer.inbox), False)
         gets = Late(armed.late[-1:], consumer, get, number, number, -1, len(consumer.inbox), True)
-        if fault != "late":
+        if fault not in COMES_LATE:
+            # Where the server lacked the script of the first, the other ran before it.
+            early = self.backends[who].early
+            overtakes = "get" in early and "ack" not in early
+            size = self._take(consumer, asked, number, NO_WAIT) if overtakes else 0
+            gets.did = overtakes and self.took
             before = self._state()
             ack()
             acks.did = self._state() != before
             consumer.changed = max(consumer.changed, consumer.changes)
-            size = self._take(consumer, asked, number, NO_WAIT)
-            gets.did = self.took
+            if not gets.did:
+                size = self._take(consumer, asked, number, NO_WAIT)
+                gets.did = self.took
             for late in (acks, gets):
                 late.effect = None if late.did or fault == "resend" else late.effect
             if not unknown:
@@ -240,7 +251,7 @@ class WaitingMachine(WaitingModel):
     def settle(self, who: int, data: st.DataObject, verb: str, which: str, fault: str) -> None:
         """Items are settled, as of some tenure: any, that of the last batch, or one that never was."""
         if not self.who[who].hand:
-            self._push(["a", "b"])
+            self._push(marked("ab"))
             self.get(who, 3, "none")
         items, consumer = self._some(who, data), self.who[who]
         assert self.objects[who]._run.member().session.inbox.tenure == consumer.tenure
@@ -297,7 +308,7 @@ class WaitingMachine(WaitingModel):
     def beat(self, who: int, lease: float, fault: str) -> None:
         consumer = self.who[who]
         if consumer.lease is None:
-            self._push(["b"])
+            self._push(marked("b"))
             self.begin_to_wait(who, 1, 1, lease, "none")
 
         def effect() -> tuple[int, int]:
@@ -323,17 +334,12 @@ class WaitingMachine(WaitingModel):
             self._forget_inbox(who, fault)
 
     @precondition(lambda self: len(self.who) < MOST_CONSUMERS)
-    @rule(who=CALLERS, clean=st.booleans())
-    def leave(self, who: int, clean: bool) -> None:
+    @rule(who=CALLERS, closes=st.booleans(), settles=st.booleans(), fault=FAULTS)
+    def leave(self, who: int, closes: bool, settles: bool, fault: str) -> None:
         """A consumer closes, or crashes; another one takes its place."""
         consumer = self.who[who]
-        if clean:
-            self._before()
-            self.backends[who].answer_wake = lambda: self._wake(who)
-            self.call(who, "close")
-            if consumer.gets:
-                self._release(consumer, False)
-                consumer.changed = consumer.changes + 1
+        if closes:
+            self._close(who, settles, fault)
         for move in self.moves:
             if move.consumer is consumer:
                 move.token = None
@@ -343,6 +349,35 @@ class WaitingMachine(WaitingModel):
         self.who[who] = Consumer()
         self.backends[who] = self.connect(who)
         self.objects[who] = self.open(who)
+
+    def _close(self, who: int, settles: bool, fault: str) -> None:
+        consumer = self.who[who]
+        consumer.changes += 1
+        number, armed = consumer.changes, Fault(fault)
+        self.backends[who].answer_wake = lambda: self._wake(who, settles)
+        _, unknown = self.attempt(who, armed, "close")
+        assert unknown == (armed.hit and armed.hides)
+        if not consumer.gets:
+            return  # it had nothing to give back
+        late = Late(
+            armed.late,
+            consumer,
+            lambda: self._release(consumer, False),
+            number,
+            consumer.gets,
+            number,
+            len(consumer.inbox),
+            False,
+            burns_get=True,
+        )
+        if not (armed.hit and fault in COMES_LATE):
+            before = self._state()
+            self._release(consumer, False)
+            did = self._state() != before
+            consumer.changed = max(consumer.changed, number)
+            late = replace(late, effect=None if did or fault == "resend" else late.effect, inbox=0, did=did)
+        if armed.hit:
+            self.late.append(late)
 
     def _push(self, items: list[str]) -> None:
         self.look.lpush(self.name, *items)
@@ -400,6 +435,6 @@ class WaitingUniqueMachine(WaitingMachine, UniqueMachine):
 
     @invariant()
     def set_and_list_agree(self) -> None:
-        waiting = self._list(self.name) + [item for one in self.who for item in one.landed]
+        waiting = self.waiting + [item for one in self.who for item in one.landed]
         assert len(set(waiting)) == len(waiting)
-        assert self._read_set() == set(waiting)
+        assert self.members == set(waiting)

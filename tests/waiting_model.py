@@ -18,11 +18,11 @@ from hypothesis.stateful import invariant
 from pyrq.aio import _runner as aio_runner
 from pyrq.core.call import Call
 from pyrq.core.errors import QueueFull
-from pyrq.core.views import read_letter
 from pyrq.core.waiting import LATEST_START, Wait
 from pyrq.sync import _runner as sync_runner
-from tests.lossy import AsyncLossyBackend, Fault, LossyBackend, Method
+from tests.lossy import AsyncLossyBackend, Fault, LossyBackend, Method, fields_of
 from tests.machine import FULL, Consumer, QueueMachine
+from tests.waiting_seen import Letter, Seen, registrations, see
 
 START = 1_700_000_000
 STEPS = (3.0, 7.0)
@@ -92,7 +92,7 @@ class WaitingModel(QueueMachine):
         super().__init__()
         self.clock = Clock()
         self.delayed: list[tuple[float, str]] = []
-        self.dead: list[tuple[str, int, str, str]] = []
+        self.dead: list[Letter] = []
         self.counts: dict[str, int] = {}
         self.suspects: set[str] = set()
         self.paused = False
@@ -146,11 +146,7 @@ class WaitingModel(QueueMachine):
         self._read_registered()
 
     def _read_registered(self) -> None:
-        self.registered = {
-            field.decode().removesuffix("/landing"): float(until)
-            for field, until in self._hash("/consumers").items()
-            if field.endswith(b"/landing")
-        }
+        self.registered = registrations(*self.read(fields_of(f"{self.name}/consumers")))
 
     # What the server does
 
@@ -396,32 +392,38 @@ class WaitingModel(QueueMachine):
 
     @invariant()
     def everything_is_where_it_must_be(self) -> None:
-        assert self._list(self.name) == self.waiting
-        for one in self.who:
-            assert self._list(f"{self.name}-processing-{one.id}") == one.held
-            assert self._list(f"{self.name}/landing/{one.id}") == one.landed
-        assert self._read_delayed() == self.delayed
-        assert self._read_dead() == self.dead
-        counted = {item.decode(): count.split() for item, count in self._hash("/deliveries").items()}
+        seen = see(self.read, self.name, [one.id for one in self.who])
+        assert seen.waiting == self.waiting
+        assert seen.held == [one.held for one in self.who]
+        assert seen.landed == [one.landed for one in self.who]
+        assert seen.delayed == self.delayed
+        assert seen.dead == self.dead
+        counted = {item: count.split() for item, count in seen.counts.items()}
         assert {item: int(count) for item, (count, *_) in counted.items()} == self.counts
-        assert {item for item, (_, *mark) in counted.items() if mark == [b"swept"]} == self.suspects
+        assert {item for item, (_, *mark) in counted.items() if mark == ["swept"]} == self.suspects
+        self._check_balance(seen)
+        self._check_contacts(seen)
+        self._checkregistrations(seen)
+        self._check_meta(seen)
 
-    @invariant()
-    def each_item_is_in_one_place(self) -> None:
-        found = Counter(self._list(self.name))
-        for key in (f"{self.name}-processing-*", f"{self.name}/landing/*"):
-            for each in self.look.scan_iter(key):
-                found.update(self._list(each.decode()))
-        found.update(item for _, item in self._read_delayed())
-        found.update(letter[0] for letter in self._read_dead())
+    def _check_balance(self, seen: Seen) -> None:
+        """Each item is in one place."""
+        found = Counter(seen.waiting)
+        for each in (*seen.held, *seen.landed):
+            found.update(each)
+        found.update(item for _, item in seen.delayed)
+        found.update(letter[0] for letter in seen.dead)
         assert found == Counter({item: count for item, count in self.balance.items() if count})
+        places = [f"{self.name}{part}{one.id}" for one in self.who for part in ("-processing-", "/landing/")]
+        others = [key for key in seen.keys if "-processing-" in key or "/landing/" in key]
+        assert set(others) <= set(places), "no list is anybody else's"
 
-    @invariant()
-    def contacts_and_leases_are_what_they_must_be(self) -> None:
-        stamps = {key.decode(): float(stamp) for key, stamp in self._hash("-timeouts").items()}
+    def _check_contacts(self, seen: Seen) -> None:
+        """Who holds something has a stamp, and a lease if it is of those; nobody else."""
         held = [one for one in self.who if one.stamp is not None]
+        stamps = {key: float(stamp) for key, stamp in seen.stamps.items()}
         assert stamps == {f"{self.name}-processing-{one.id}": one.stamp for one in held}
-        fields = {key.decode(): value.decode() for key, value in self._hash("/consumers").items()}
+        fields = seen.consumers
         leases = {name.removesuffix("/lease"): value.split() for name, value in fields.items() if "/lease" in name}
         assert {name: (float(lease), int(tenure)) for name, (lease, tenure) in leases.items()} == {
             one.id: one.lease for one in self.who if one.lease
@@ -430,9 +432,9 @@ class WaitingModel(QueueMachine):
             "who holds nothing has no record"
         )
 
-    @invariant()
-    def where_something_may_land_is_registered(self) -> None:
-        self._read_registered()
+    def _checkregistrations(self, seen: Seen) -> None:
+        """Where something may land is registered."""
+        self.registered = seen.registered
         now = self.clock.now()
         for one in self.who:
             assert not one.landed or one.id in self.registered
@@ -440,27 +442,14 @@ class WaitingModel(QueueMachine):
             if not move.landed and now < move.until:
                 assert self.registered.get(move.consumer.id, 0) > now
 
-    @invariant()
-    def the_state_of_the_queue_is_known(self) -> None:
-        meta = {field.decode(): value.decode() for field, value in self._hash("/meta").items()}
-        assert ("paused" in meta) is self.paused
-        if "swept" not in meta and not any(b"/" in field for field in self._hash("/consumers")):
+    def _check_meta(self, seen: Seen) -> None:
+        """The state of the queue is known."""
+        assert ("paused" in seen.meta) is self.paused
+        if "swept" not in seen.meta and not any("/" in field for field in seen.consumers):
             self.swept = None
-        assert (float(meta["swept"]) if "swept" in meta else None) == self.swept
-        when, *names = meta.get("waking", "0").split("/")
+        assert (float(seen.meta["swept"]) if "swept" in seen.meta else None) == self.swept
+        when, *names = seen.meta.get("waking", "0").split("/")
         assert (float(when), names) == self.waking
-
-    def _hash(self, suffix: str) -> dict[bytes, bytes]:
-        return cast(dict[bytes, bytes], self.look.hgetall(f"{self.name}{suffix}"))
-
-    def _read_delayed(self) -> list[tuple[float, str]]:
-        entries = cast(list[tuple[bytes, float]], self.look.zrange(f"{self.name}/delayed", 0, -1, withscores=True))
-        return [(score, member.split(b"\n", 1)[1].decode()) for member, score in entries]
-
-    def _read_dead(self) -> list[tuple[str, int, str, str]]:
-        entries = cast(list[bytes], self.look.lrange(f"{self.name}/dead", 0, -1))
-        letters = [read_letter(entry) for entry in reversed(entries)]
-        return [(letter.raw.decode(), letter.deliveries, letter.reason, letter.consumer) for letter in letters]
 
     def teardown(self) -> None:
         with self.patches:
