@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.faults.ledger import MARK, SECRET, Ledger
 from tests.servers import Binary, binaries
 
-__all__ = ["Row", "Trial", "run_rows"]
+__all__ = ["Row", "Trial", "listening", "run_rows"]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,8 @@ class _Listener(logging.Handler):
 
 
 @contextmanager
-def _listening(trial: Trial) -> Iterator[None]:
+def listening(trial: Trial) -> Iterator[None]:
+    """Looks for items and passwords in what the library logs in a block."""
     library, listener = logging.getLogger("pyrq"), _Listener(trial)
     level = library.level
     library.addHandler(listener)
@@ -169,7 +170,7 @@ def _run(row: Row, amounts: Mapping[str, int], seed: int) -> Ledger:
     with tempfile.TemporaryDirectory(prefix="pyrq-faults-") as folder:
         trial = Trial(row, amounts, seed, Path(folder))
         try:
-            with _listening(trial):
+            with listening(trial):
                 row.run(trial)
         except Exception:  # noqa: BLE001 - the other rows go on
             trial.blame("failed", 1, f"ended by an exception\n{traceback.format_exc()}")

@@ -19,8 +19,11 @@ def leaks(client: Any, *names: str) -> dict[bytes, Any]:
     fine: set[bytes] = set()
     for name in (name.encode() for name in names):
         fine |= {name, name + b"/delayed", name + b"/dead", name + b"-unique"}
-        fine |= {key for key in found if key.startswith(name + b"/session/") and client.ttl(key) > 0}
-        if found.get(name + b"/deliveries", {}).keys() <= _items(found, name) and client.ttl(name + b"/deliveries") > 0:
+        fine |= {key for key in found if key.startswith(name + b"/session/") and client.pttl(key) > 0}
+        if (
+            found.get(name + b"/deliveries", {}).keys() <= _items(found, name)
+            and client.pttl(name + b"/deliveries") > 0
+        ):
             fine.add(name + b"/deliveries")
     return {key: held for key, held in found.items() if key not in fine}
 
