@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: all demo test lint types contract unit integration test-interop bench clean
+.PHONY: all demo test lint types contract unit integration faults faults-quick mutants soak test-interop bench clean
 
 all: $(VENV)/.ready
 
@@ -16,7 +16,7 @@ $(VENV)/.ready: pyproject.toml
 demo: all
 	$(BIN)/python -m pyrq demo
 
-test: lint types contract unit-and-integration
+test: lint types contract unit-and-integration faults-quick
 
 lint: all
 	$(BIN)/ruff check .
@@ -40,6 +40,19 @@ unit: all
 
 integration: all
 	$(BIN)/python -m pytest tests/integration
+
+faults: all
+	$(BIN)/python -m tests.faults
+
+faults-quick: all
+	$(BIN)/python -m tests.faults --quick
+
+mutants: all
+	$(BIN)/python -m tests.mutants
+
+MINUTES ?= 60
+soak: all
+	$(BIN)/python -m tests.soak $(MINUTES)
 
 test-interop: all
 	$(BIN)/python -m pytest tests/interop

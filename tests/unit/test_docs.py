@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -13,14 +14,21 @@ from pyrq import Backoff, Pool, Queue, UniqueQueue
 from pyrq.core.consuming import DEFAULT_DELIVERIES, OLD_TIMEOUT
 from pyrq.core.keys import Keys, Kind
 from pyrq.sync.dead_letters import DeadLetters
+from tests.faults.rows import ROWS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT.joinpath("README.md").read_text(encoding="utf-8")
 CONTRIBUTING = ROOT.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
 MIGRATING = ROOT.joinpath("docs/migrating.md").read_text(encoding="utf-8")
-SHORT = "D::"
-LONG = "tests/interop/test_differences.py::"
-SHOWN_BY = sorted({name.replace(SHORT, LONG) for name in re.findall(r"`([\w/.]+::test_\w+)`", MIGRATING)})
+GUARANTEES = ROOT.joinpath("docs/guarantees.md").read_text(encoding="utf-8")
+SHORT = {"D::": "tests/interop/test_differences.py::", "F::": "tests/integration/test_faults.py::"}
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/migrating.md", "docs/guarantees.md"]
+SHOWN_BY = sorted(
+    {
+        re.sub(r"^\w::", lambda found: SHORT[found[0]], name)
+        for name in re.findall(r"`([\w/.]+::test_\w+)`", MIGRATING + GUARANTEES)
+    }
+)
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -37,23 +45,44 @@ def test_each_repair_has_a_test() -> None:
 
 
 @pytest.mark.parametrize("name", SHOWN_BY)
-def test_the_tests_that_show_a_repair_exist(name: str) -> None:
+def test_the_tests_that_a_page_names_exist(name: str) -> None:
     path, test = name.split("::")
     assert re.search(rf"^(async )?def {test}\(", ROOT.joinpath(path).read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/migrating.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_the_files_that_a_page_names_exist(page: str) -> None:
     text = ROOT.joinpath(page).read_text(encoding="utf-8")
     named = re.findall(r"`((?:docs|pyrq|tests|benchmarks|examples)/[\w/]*(?:\.\w+)?/?)[:`]", text)
     assert [path for path in named if not ROOT.joinpath(path).exists()] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/migrating.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_the_targets_of_make_that_a_page_names_exist(page: str) -> None:
     makefile = ROOT.joinpath("Makefile").read_text(encoding="utf-8")
     named = re.findall(r"\bmake ([a-z][a-z-]*)[`\n]", ROOT.joinpath(page).read_text(encoding="utf-8"))
     assert [target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+def promises() -> list[list[str]]:
+    """Gives the cells of each row of a table of promises."""
+    found: list[list[str]] = []
+    for table in GUARANTEES.split("| promise | held by |\n|---|---|\n")[1:]:
+        lines = itertools.takewhile(lambda line: line.startswith("|"), table.splitlines())
+        found += [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return found
+
+
+def test_each_promise_has_a_test_or_a_row_of_the_campaign() -> None:
+    assert len(promises()) >= 25
+    lonely = [
+        promise for promise, held_by in promises() if not re.search(r"::test_\w+`|\*\*\w+\*\*|every row", held_by)
+    ]
+    assert lonely == []
+
+
+def test_the_guarantees_name_every_row_of_the_campaign_and_no_other() -> None:
+    assert set(re.findall(r"\*\*(\w+)\*\*", GUARANTEES)) == {row.name for row in ROWS}
 
 
 def public(kind: type) -> set[str]:

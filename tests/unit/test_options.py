@@ -277,9 +277,9 @@ def test_a_wait_that_does_not_fit(durability: Replicas | Fsync) -> None:
 
 @pytest.mark.parametrize("most", [None, 9])
 def test_a_number_of_too_many_digits(most: int | None) -> None:
-    with pytest.raises(ValueError, match="^n must be a whole number.*, not one so large$"):
+    with pytest.raises(ValueError, match=r"^n must be a whole number.*, not one so large$"):
         check_count("n", -(10**5000), least=0, most=most)
-    with pytest.raises(ValueError, match="^delay must be seconds.*, not one so large$"):
+    with pytest.raises(ValueError, match=r"^delay must be seconds.*, not one so large$"):
         check_seconds("delay", 10**5000)
 
 
