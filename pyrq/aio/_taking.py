@@ -93,6 +93,7 @@ class Taking(Looking[T]):
         seconds = None if timeout is None else check_seconds("timeout", timeout)
         chunks = list(Work.forward(self._codec, items).chunks())
         last = chunks.pop() if chunks and most else []
+        self._run.member().check_open()
         try:
             acked = await self._ack_raw([raw for chunk in chunks for raw in chunk])
         except RqError as error:
@@ -177,8 +178,11 @@ class Taking(Looking[T]):
                 handed = await self._decode(await self._run.take(count) if more else found, count, NO_WAIT)
             return handed if handed.values or not timeout else await self._take(count, timeout)
         except RqError as error:
-            tell(error, untold)
-            error.done += acked
+            if untold:
+                tell(error, untold)
+                error.done += acked
+            else:
+                error.done, error.unknown, error.remaining = acked, 0, 0
             raise
 
     async def _decode(self, found: Found, count: int, wait: Wait) -> Handed[T]:

@@ -14,25 +14,33 @@ from weakref import WeakKeyDictionary
 import redis
 from redis import exceptions
 
-from pyrq.core.errors import ReadOnlyReplicaError, ServerGoneError
+from pyrq.core.errors import (
+    NotEnoughSyncedSlavesError,
+    PermissionDeniedError,
+    QueueFull,
+    ServerFullError,
+    ServerGoneError,
+    WrongTypeError,
+)
 from pyrq.core.retry import Unreached
-from pyrq.core.wire import Refusal, TryLater, failure_of
+from pyrq.core.wire import NeedsSource, Refusal, failure_of
 
 __all__ = [
+    "KEEPING",
     "LOST",
     "POOL_ARGS",
     "REFUSED",
     "UNREADABLE",
     "LostMoves",
+    "forget_idle",
     "gone",
-    "is_demoted",
+    "misconnected",
     "moves_on",
     "packed",
     "pool_size",
     "refusal",
     "refused",
     "reply_timeout",
-    "trial_failure",
     "unreached",
 ]
 
@@ -53,10 +61,13 @@ UNREADABLE = (
 of 5,000 digits, a HELLO answered with a text), and on connecting for an option that is none (an unknown `encoding`)."""
 
 REFUSED = (exceptions.BusyLoadingError, exceptions.AuthenticationError, exceptions.AuthorizationError)
-"""Error replies that redis-py takes for a failed connection, and closes it."""
+"""Error replies that redis-py takes for a failed connection."""
 
-_DEMOTED = ("READONLY", "MASTERDOWN")
-_ON_A_REPLICA = "cannot be used with replica instances"
+KEEPING = (NeedsSource, NotEnoughSyncedSlavesError, QueueFull, ServerFullError, WrongTypeError, PermissionDeniedError)
+"""What leaves a connection as good as it was. After anything else it is closed: it may be in the middle of an answer,
+or in front of one that was not asked for; a primary that is a replica now may be found elsewhere by a new one (a name
+in DNS, a proxy, a Sentinel), and a login may have changed."""
+
 _MANY = 10_000
 _VERSION = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
 POOL_ARGS: tuple[str, ...] = ("EVALSHA",) if _VERSION < (5, 3) else ()
@@ -106,6 +117,8 @@ def packed(connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[bytes]:
 def refusal(error: Exception) -> Refusal:
     """Turns what redis-py raises for an error reply back into that reply."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), "")
+    if code == "WRONGPASS" and "required" in str(error):
+        code = "NOAUTH"
     return Refusal(f"{code} {error}".strip())
 
 
@@ -123,14 +136,22 @@ def unreached(error: Exception) -> Exception:
     return Unreached(gone(error))
 
 
-def trial_failure(refusal: Refusal) -> Exception:
-    """Turns a refusal to wait for replicas or disks into what is to be raised: a replica says so without a code."""
-    return TryLater(ReadOnlyReplicaError()) if _ON_A_REPLICA in refusal.text else failure_of(refusal)
+def forget_idle(pool: Any) -> Any:
+    """Closes the connections of a pool that nobody uses; gives what its own `disconnect` gives.
+
+    redis-py closes one that it could not set up, but only after errors of its own. After others, a cancellation say,
+    one is in the pool that has not shown its login and not chosen its database, or is in the midst of that (measured:
+    the next call ran in database 0).
+    """
+    try:
+        return pool.disconnect(inuse_connections=False)
+    except TypeError:  # a BlockingConnectionPool of redis-py before 6 closes all; who uses one sends again
+        return pool.disconnect()
 
 
-def is_demoted(replies: Sequence[Any]) -> bool:
-    """Says whether a server answered as a replica: a new connection may lead to the primary (by DNS, or a proxy)."""
-    return any(isinstance(reply, Refusal) and reply.code in _DEMOTED for reply in replies)
+def misconnected(error: Exception) -> ServerGoneError:
+    """Tells that connecting failed with an error that is none of redis-py's; its text may quote what was not read."""
+    return gone(exceptions.InvalidResponse(f"Connecting failed with {type(error).__name__}."))
 
 
 def gone(error: Exception) -> ServerGoneError:

@@ -35,6 +35,7 @@ from pyrq.core.wire import (
     moved,
     results,
     trial,
+    trial_failure,
     unblock,
 )
 
@@ -153,9 +154,7 @@ class AsyncRedisBackend:
             if durability not in self._checked:
                 await self._check(connection, durability)
             replies = await self._exchange(connection, commands(calls, durability, in_full=in_full))
-            if _redis.is_demoted(replies):
-                await connection.disconnect(nowait=True)
-        return results(calls, durability, replies)
+            return results(calls, durability, replies)
 
     async def _confirm(self, calls: Sequence[Call[Any]], durability: Durability | None) -> None:
         changing = [ops.confirm(call) for call in calls if call.script.identified]
@@ -163,11 +162,14 @@ class AsyncRedisBackend:
 
     async def _check(self, connection: Any, durability: Durability | None) -> None:
         """Looks once whether the server can do what will be asked of it."""
-        hello, *rest = await self._exchange(connection, [(b"HELLO",), *([trial(durability)] if durability else [])])
+        try:
+            hello, *rest = await self._exchange(connection, [(b"HELLO",), *([trial(durability)] if durability else [])])
+        except NoAnswer as lost:  # nothing was sent but questions
+            raise Unreached(lost.error) from lost.error.__cause__
         check_server(hello, durability)
         for reply in rest:
             if isinstance(reply, Refusal):
-                raise _redis.trial_failure(reply)
+                raise trial_failure(reply)
         self._checked.add(durability)
 
     async def _exchange(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[Any]:
@@ -193,8 +195,9 @@ class AsyncRedisBackend:
 
     async def _read(self, connection: Any) -> Any:
         try:
-            return await connection.read_response(disable_decoding=True)
-        except exceptions.ResponseError as error:
+            # It stays open, so that the answers behind a refusal are read as well.
+            return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
+        except (exceptions.ResponseError, *_redis.REFUSED) as error:
             return _redis.refusal(error)
         except _redis.UNREADABLE:
             # Not chained: its text may quote what could not be read.
@@ -206,10 +209,17 @@ class AsyncRedisBackend:
         async with self._place():
             try:
                 connection = await self._pool.get_connection(*_redis.POOL_ARGS)
-            except (exceptions.RedisError, OSError, *_redis.UNREADABLE) as error:
+            except (exceptions.RedisError, OSError) as error:
                 raise _redis.unreached(error) from None
+            except BaseException as error:
+                await _redis.forget_idle(self._pool)
+                if isinstance(error, _redis.UNREADABLE):
+                    raise _redis.misconnected(error) from None
+                raise
             try:
                 yield connection
+            except _redis.KEEPING:
+                raise
             except BaseException:
                 await connection.disconnect(nowait=True)
                 raise

@@ -29,6 +29,7 @@ from pyrq.core.wire import (
     moved,
     results,
     trial,
+    trial_failure,
     unblock,
 )
 
@@ -155,9 +156,7 @@ class RedisBackend:
             if durability not in self._checked:
                 self._check(connection, durability)
             replies = self._exchange(connection, commands(calls, durability, in_full=in_full))
-            if _redis.is_demoted(replies):
-                connection.disconnect()
-        return results(calls, durability, replies)
+            return results(calls, durability, replies)
 
     def _confirm(self, calls: Sequence[Call[Any]], durability: Durability | None) -> None:
         changing = [ops.confirm(call) for call in calls if call.script.identified]
@@ -165,11 +164,14 @@ class RedisBackend:
 
     def _check(self, connection: Any, durability: Durability | None) -> None:
         """Looks once whether the server can do what will be asked of it."""
-        hello, *rest = self._exchange(connection, [(b"HELLO",), *([trial(durability)] if durability else [])])
+        try:
+            hello, *rest = self._exchange(connection, [(b"HELLO",), *([trial(durability)] if durability else [])])
+        except NoAnswer as lost:  # nothing was sent but questions
+            raise Unreached(lost.error) from lost.error.__cause__
         check_server(hello, durability)
         for reply in rest:
             if isinstance(reply, Refusal):
-                raise _redis.trial_failure(reply)
+                raise trial_failure(reply)
         self._checked.add(durability)
 
     def _exchange(self, connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[Any]:
@@ -187,8 +189,9 @@ class RedisBackend:
 
     def _read(self, connection: Any) -> Any:
         try:
-            return connection.read_response(disable_decoding=True)
-        except exceptions.ResponseError as error:
+            # It stays open, so that the answers behind a refusal are read as well.
+            return connection.read_response(disable_decoding=True, disconnect_on_error=False)
+        except (exceptions.ResponseError, *_redis.REFUSED) as error:
             return _redis.refusal(error)
         except _redis.UNREADABLE:
             # Not chained: its text may quote what could not be read.
@@ -200,10 +203,17 @@ class RedisBackend:
         with self._place():
             try:
                 connection = self._pool.get_connection(*_redis.POOL_ARGS)
-            except (exceptions.RedisError, OSError, *_redis.UNREADABLE) as error:
+            except (exceptions.RedisError, OSError) as error:
                 raise _redis.unreached(error) from None
+            except BaseException as error:
+                _redis.forget_idle(self._pool)
+                if isinstance(error, _redis.UNREADABLE):
+                    raise _redis.misconnected(error) from None
+                raise
             try:
                 yield connection
+            except _redis.KEEPING:
+                raise
             except BaseException:
                 connection.disconnect()
                 raise

@@ -88,9 +88,10 @@ def make_pool_async(url: str) -> Any:
 
 def _checked(url: str, make: Callable[[], Any]) -> Any:
     """Makes a pool, and a connection of it only to see that every option is known."""
+    if objects := _OBJECTS.intersection(dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))):
+        names = ", ".join(sorted(objects))
+        raise ValueError(f"url: the {scheme_of(url)}:// URL has an option that takes an object: {names}")
     try:
-        if _OBJECTS.intersection(dict(parse_qsl(url.partition("?")[2], keep_blank_values=True))):
-            raise ValueError("an object")
         pool = make()
         pool.connection_class(**pool.connection_kwargs)
     except Exception:  # noqa: BLE001 - redis-py checks its options with whatever comes to hand

@@ -36,6 +36,9 @@ class Status(IntEnum):
     """A later call of the same lane has run; this one must not and did not."""
 
 
+_LAST = int(Status.STALE)
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[R_co]):
     """One script call.
@@ -58,7 +61,8 @@ def settle(call: Call[R], reply: Reply) -> R:
 
     Args:
         call: what was sent.
-        reply: what came back; an error reply has been turned into an exception before.
+        reply: what came back; an error reply has been turned into an exception before. Whatever reading a strange one
+            raises comes out.
 
     Returns:
         What the call's `parse` makes of it.
@@ -69,7 +73,10 @@ def settle(call: Call[R], reply: Reply) -> R:
     """
     if not call.script.identified:
         return call.parse(reply)
-    if reply[0] == Status.STALE:
+    status = reply[0]
+    if type(reply) is not list or type(status) is not int or not 0 <= status <= _LAST:
+        raise TypeError("no status")
+    if status == _LAST:
         raise OutcomeUnknown
     return call.parse(reply[1:])
 

@@ -33,17 +33,9 @@ __all__ = [
     "two_numbers",
 ]
 
-_LONGEST_BLOCK_MS = 3_600_000
+_LONGEST_BLOCK_MS = 60_000
 """No script lets its consumer wait longer at a time."""
 _COMMAND = re.compile(rb"[A-Z]{1,20}")
-
-
-def _numbers(reply: Sequence[Any], count: int) -> list[int]:
-    """Gives the first numbers of a reply, which has to begin with so many."""
-    first = reply[:count]
-    if len(first) != count or set(map(type, first)) != {int}:
-        raise TypeError("no numbers")
-    return list(first)
 
 
 def _texts(reply: Any) -> list[bytes]:
@@ -55,7 +47,9 @@ def _texts(reply: Any) -> list[bytes]:
 
 def number(reply: Any) -> int:
     """Reads a number that stands alone."""
-    return _numbers([reply], 1)[0]
+    if type(reply) is not int:  # RESP3's boolean is none
+        raise TypeError("no number")
+    return reply
 
 
 def flag(reply: Any) -> bool:
@@ -65,7 +59,7 @@ def flag(reply: Any) -> bool:
 
 def one_number(reply: Sequence[Any]) -> int:
     """Reads a number."""
-    return _numbers(reply, 1)[0]
+    return number(reply[0])
 
 
 def number_and_none(reply: Sequence[Any]) -> tuple[int, int]:
@@ -75,8 +69,7 @@ def number_and_none(reply: Sequence[Any]) -> tuple[int, int]:
 
 def two_numbers(reply: Sequence[Any]) -> tuple[int, int]:
     """Reads two numbers."""
-    first, second = _numbers(reply, 2)
-    return first, second
+    return number(reply[0]), number(reply[1])
 
 
 def added(reply: Sequence[Any]) -> int:
@@ -93,11 +86,10 @@ def added(reply: Sequence[Any]) -> int:
 
 def found(reply: Sequence[Any]) -> Found:
     """Reads what a get found."""
-    items, *others = reply
-    tenure, sweep, block = _numbers(others, 3)
-    if abs(block) > _LONGEST_BLOCK_MS:
+    items, tenure, sweep, block = reply
+    if abs(number(block)) > _LONGEST_BLOCK_MS:
         raise ValueError("too long")
-    return Found(_texts(items), tenure, sweep == 1, max(0, block) / 1000, max(0, -block) / 1000)
+    return Found(_texts(items), number(tenure), number(sweep) == 1, max(0, block) / 1000, max(0, -block) / 1000)
 
 
 def newest_first(reply: Any) -> list[bytes]:
@@ -112,7 +104,7 @@ def letters(reply: Any) -> list[Letter]:
 
 def stats(reply: Sequence[Any]) -> Stats:
     """Reads how a queue is doing."""
-    waiting, held, delayed, dead, consumers, paused = _numbers(reply, 6)
+    waiting, held, delayed, dead, consumers, paused = map(number, reply)
     return Stats(waiting, held, delayed, dead, consumers, paused == 1)
 
 
@@ -132,7 +124,7 @@ def batch(reply: Sequence[Any]) -> tuple[list[bytes], bytes]:
 
 def rollbacks(reply: Sequence[Any]) -> Rollbacks:
     """Reads what is known of an item's rollbacks."""
-    return Rollbacks(*_numbers(reply, 3))
+    return Rollbacks(*map(number, reply))
 
 
 def nothing(reply: object) -> None:

@@ -80,10 +80,12 @@ class Backoff:
     jitter: float = 0.5
 
     def __post_init__(self) -> None:
-        check_seconds("first", self.first)
-        check_seconds("most", self.most)
-        check_number("factor", self.factor, least=1, most=100)
-        check_number("jitter", self.jitter, least=0, most=1)
+        # Kept as the plain numbers that they are: others may not know how to be shown.
+        keep = object.__setattr__
+        keep(self, "first", check_seconds("first", self.first))
+        keep(self, "most", check_seconds("most", self.most))
+        keep(self, "factor", check_number("factor", self.factor, least=1, most=100))
+        keep(self, "jitter", check_number("jitter", self.jitter, least=0, most=1))
         if self.most < self.first:
             raise ValueError(f"most must be {self.first:g} (first) or more seconds, not {self.most:g}")
 

@@ -7,15 +7,15 @@ offset of the connection's own last write, so they mean something only behind th
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pyrq.core import errors
-from pyrq.core.call import Call, Status, settle, wrote
+from pyrq.core.call import Call, settle, wrote
 from pyrq.core.options import Durability, Fsync, Replicas
+from pyrq.core.replies import number
 
 __all__ = [
     "NeedsSource",
@@ -31,6 +31,7 @@ __all__ = [
     "unblock",
     "results",
     "trial",
+    "trial_failure",
 ]
 
 Command = tuple[bytes, ...]
@@ -72,7 +73,7 @@ _LONGEST_TEXT = 200
 _SHORTEST_QUOTE, _STEP = 8, 4
 """So many characters of an argument in a row are a quotation; it is found if it has `_STEP` - 1 more."""
 _MOST_SEARCHED = 1 << 18
-"""Among more bytes than these no quotation is looked for (it takes 20 ms): the error's text is left out."""
+"""Among more bytes than these no quotation is looked for: the error's text is left out."""
 
 _STRANGE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What it raises to read a reply that is not what its script gives."""
@@ -80,6 +81,8 @@ _STRANGE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 _LEAST_VERSION = {"redis": (6, 2), "valkey": (7, 2)}
 _LEAST_FOR_FSYNC = {"redis": (7, 2), "valkey": (7, 2)}
 _MOST_OF_VERSION = 20
+_WHO_IS_IT = "Is it Redis or Valkey, and nothing in between?"
+_ON_A_REPLICA = "cannot be used with replica instances"
 
 
 class NeedsSource(Exception):
@@ -168,10 +171,13 @@ def moved(reply: Any) -> bool:
         Whether an item was moved.
 
     Raises:
+        OutcomeUnknown: it can't be read; an item may have been moved.
         RqError: refused; nothing was moved.
     """
     if isinstance(reply, Refusal):
         raise error_of(reply)
+    if not isinstance(reply, bytes | None):
+        raise errors.OutcomeUnknown(f"The answer of a blocking move can't be read. {_WHO_IS_IT}")
     return reply is not None
 
 
@@ -221,49 +227,43 @@ def results(calls: Sequence[Call[Any]], durability: Durability | None, replies: 
     if durability is None or not any(wrote(call, reply) for call, reply in zip(calls, replies, strict=False)):
         return settled
     if short := _shortfall(durability, replies[len(calls)], calls):
-        short.done = next(filter(None, map(_items_in, reversed(settled))), 0)
+        changed = [result for call, result in zip(calls, settled, strict=True) if call.script.identified]
+        short.done = next(filter(None, map(_items_in, reversed(changed))), 0)
         raise short
     return settled
 
 
 def _settle_all(calls: Sequence[Call[Any]], replies: Sequence[Any]) -> list[Any]:
-    with contextlib.suppress(*_STRANGE):
-        for call, reply in zip(calls, replies, strict=False):
-            if call.script.identified:
-                _status(reply)
+    try:
         return [settle(call, reply) for call, reply in zip(calls, replies, strict=False)]
+    except _STRANGE as error:
+        kind = type(error).__name__
     # Out here, so that nothing is chained: the text of such an exception may quote what could not be read.
-    raise _misunderstood(calls)
-
-
-def _status(reply: Any) -> Status:
-    """Gives what the reply of an identified script has to begin with."""
-    if not isinstance(reply, list):
-        raise TypeError("no list")
-    return Status(_whole(reply[0]))
-
-
-def _whole(number: Any) -> int:
-    """Gives what has to be a number, which RESP3's boolean is not."""
-    if type(number) is not int:
-        raise TypeError("no number")
-    return number
+    raise _misunderstood(calls, kind)
 
 
 def _may_have_run(call: Call[Any], reply: Any) -> bool:
     """Says whether a call has written; one whose answer can't be read is reckoned to have."""
+    if not call.script.identified:
+        return False
     try:
-        return call.script.identified and wrote(call, [_status(reply)])
+        settle(call, reply)
+    except errors.RqError:
+        return wrote(call, reply)
     except _STRANGE:
         return True
+    return wrote(call, reply)
 
 
-def _misunderstood(calls: Sequence[Call[Any]]) -> errors.RqError:
+def _misunderstood(calls: Sequence[Call[Any]], kind: str) -> errors.RqError:
     """Gives the error for an answer that can't be read. That something ran is not known, and not that nothing did."""
-    error = errors.ServerRefusedError(
-        "The server answered something that py-rq does not understand. Is it Redis or Valkey, and nothing in between?"
-    )
-    return errors.OutcomeUnknown.after(error) if any(call.script.identified for call in calls) else error
+    why = f"The server answered something that py-rq does not understand ({kind}). {_WHO_IS_IT}"
+    strange = errors.ServerRefusedError(why)
+    if not any(call.script.identified for call in calls):
+        return strange
+    unknown = errors.OutcomeUnknown("The answer can't be read: the call took effect once or not at all.")
+    unknown.__cause__ = strange
+    return unknown
 
 
 def _items_in(result: Any) -> int:
@@ -291,7 +291,7 @@ def _shortfall(
         return errors.NotEnoughSyncedSlavesError(why, wanted=_wanted(durability))
     try:
         # Nobody confirmed what can't be read.
-        local, replicas = map(_whole, reply if isinstance(durability, Fsync) else (0, reply))
+        local, replicas = map(number, reply if isinstance(durability, Fsync) else (0, reply))
     except _STRANGE:
         local = replicas = 0
     if isinstance(durability, Fsync):
@@ -328,8 +328,10 @@ def error_of(refusal: Refusal, calls: Sequence[Call[Any]] = ()) -> errors.RqErro
     kind = _RETRYABLE.get(code) or _FINAL.get(code)
     if kind is None:
         kind = next((kind for text, kind in _TEXTS.items() if text in said), errors.ServerRefusedError)
-    shown = "".join(each if each.isprintable() else "?" for each in said[:_LONGEST_TEXT])
-    if kind is errors.AuthenticationError or _quotes(shown, calls):
+    said = said[:_LONGEST_TEXT]
+    shown = "".join(each if each.isprintable() else "?" for each in said)
+    # What is tried again often need not be searched each time.
+    if kind is errors.AuthenticationError or code in _RETRYABLE or _quotes(said, calls):
         shown = code or "its text is left out: it quotes what was sent"
     return kind(f"{kind._default_message()} [{shown}]")
 
@@ -355,6 +357,11 @@ def failure_of(refusal: Refusal, calls: Sequence[Call[Any]] = ()) -> Exception:
     return TryLater(error) if refusal.code in _RETRYABLE else error
 
 
+def trial_failure(refusal: Refusal) -> Exception:
+    """Turns a refused `trial` into what is to be raised: a replica says that it is one, without a code."""
+    return TryLater(errors.ReadOnlyReplicaError()) if _ON_A_REPLICA in refusal.text else failure_of(refusal)
+
+
 def check_server(hello: Any, durability: Durability | None) -> None:
     """Checks the server's version (https://redis.io/commands/hello).
 
@@ -370,8 +377,8 @@ def check_server(hello: Any, durability: Durability | None) -> None:
         raise failure_of(hello)
     try:
         server, text, version = _read_hello(hello)
-    except _STRANGE:
-        raise _misunderstood(()) from None
+    except _STRANGE as error:
+        raise _misunderstood((), type(error).__name__) from None
     if version < _LEAST_VERSION.get(server, (0,)):
         raise errors.ServerTooOldError(f"{errors.ServerTooOldError._default_message()} This is {server} {text}.")
     if isinstance(durability, Fsync) and version < _LEAST_FOR_FSYNC.get(server, (0,)):
@@ -383,8 +390,7 @@ def check_server(hello: Any, durability: Durability | None) -> None:
 def _read_hello(hello: Any) -> tuple[str, str, tuple[int, ...]]:
     """Gives a server's name and version, as text and in numbers; no more of its words, for it was told a password."""
     facts = hello if isinstance(hello, dict) else dict(zip(hello[::2], hello[1::2], strict=False))
-    server = facts.get(b"server", b"redis").decode("ascii")
-    text = facts.get(b"version", b"0").decode("ascii")
+    server, text = facts[b"server"].decode("ascii"), facts[b"version"].decode("ascii")
     text = re.sub(r"[^\d.]", "", text)[:_MOST_OF_VERSION]
     version = tuple(int(part) for part in re.findall(r"\d+", text)[:2])
     return server if server in _LEAST_VERSION else "another server", text, version

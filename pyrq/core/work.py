@@ -112,7 +112,7 @@ def tell(error: RqError, size: int) -> None:
 
     Args:
         error: why it failed.
-        size: how many items these were; 0 if they had been answered before.
+        size: how many items these were.
     """
     if isinstance(error, OutcomeUnknown):
         error.unknown = size

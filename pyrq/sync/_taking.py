@@ -92,6 +92,7 @@ class Taking(Looking[T]):
         seconds = None if timeout is None else check_seconds("timeout", timeout)
         chunks = list(Work.forward(self._codec, items).chunks())
         last = chunks.pop() if chunks and most else []
+        self._run.member().check_open()
         try:
             acked = self._ack_raw([raw for chunk in chunks for raw in chunk])
         except RqError as error:
@@ -176,8 +177,11 @@ class Taking(Looking[T]):
                 handed = self._decode(self._run.take(count) if more else found, count, NO_WAIT)
             return handed if handed.values or not timeout else self._take(count, timeout)
         except RqError as error:
-            tell(error, untold)
-            error.done += acked
+            if untold:
+                tell(error, untold)
+                error.done += acked
+            else:
+                error.done, error.unknown, error.remaining = acked, 0, 0
             raise
 
     def _decode(self, found: Found, count: int, wait: Wait) -> Handed[T]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -38,6 +39,7 @@ class Pool:
         sent: every command, HELLO excluded.
         pipelines: how many commands went together.
         connecting: what `get_connection` is to raise, one each.
+        forgot: how often the connections were closed that nobody uses; True where those in use were as well.
     """
 
     connection_class = None
@@ -50,7 +52,8 @@ class Pool:
         self.hellos = 0
         self.sent: list[Command] = []
         self.pipelines: list[int] = []
-        self.connecting: list[Exception] = []
+        self.connecting: list[BaseException] = []
+        self.forgot: list[bool] = []
         self.lent = 0
         self.most_lent = 0
         self.disconnected = 0
@@ -77,6 +80,9 @@ class SyncPool(Pool):
     def release(self, connection: Any) -> None:
         self.give_back()
 
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        self.forgot.append(inuse_connections)
+
 
 class AsyncPool(Pool):
     async def get_connection(self, *args: Any) -> Any:
@@ -84,6 +90,9 @@ class AsyncPool(Pool):
 
     async def release(self, connection: Any) -> None:
         self.give_back()
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        self.forgot.append(inuse_connections)
 
 
 class Played:
@@ -118,7 +127,8 @@ class Connection(Played):
     def send_packed_command(self, commands: list[Command]) -> None:
         self.take_in(commands)
 
-    def read_response(self, disable_decoding: bool = False) -> Any:
+    def read_response(self, disable_decoding: bool = False, disconnect_on_error: bool = True) -> Any:
+        assert not disconnect_on_error
         self.pool.when_reading()
         return self.answer(disable_decoding)
 
@@ -130,7 +140,8 @@ class AsyncConnection(Played):
     async def send_packed_command(self, commands: list[Command]) -> None:
         self.take_in(commands)
 
-    async def read_response(self, disable_decoding: bool = False) -> Any:
+    async def read_response(self, disable_decoding: bool = False, disconnect_on_error: bool = True) -> Any:
+        assert not disconnect_on_error
         await asyncio.sleep(0)
         if (waiting := self.pool.when_reading()) is not None:
             await waiting
@@ -315,7 +326,64 @@ async def test_a_server_that_refuses_for_now_is_asked_again(world: World, text: 
     assert await world.run(backend, [ADD]) == [1]
     assert pool.sent == [named(ADD)] * 3
     assert world.pauses == [0.01, 0.02]
-    assert (backend.doubts, pool.disconnected) == (0, 0)
+    assert (backend.doubts, pool.disconnected) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "closed"),
+    [
+        ([3], errors.OutcomeUnknown, 1),
+        ([1, 42, 5], None, 0),
+        (b"OK", errors.OutcomeUnknown, 1),
+        (error_reply("ERR what"), errors.ServerRefusedError, 1),
+        (error_reply("NOAUTH Authentication required."), errors.AuthenticationError, 1),
+        (error_reply("WRONGTYPE x"), errors.WrongTypeError, 0),
+        (error_reply("OOM x"), errors.ServerFullError, 0),
+        ([1, -1], errors.QueueFull, 0),
+    ],
+)
+async def test_what_becomes_of_a_connection(
+    world: World, answer: Any, kind: type[Exception] | None, closed: int
+) -> None:
+    pool = world.pool(answer)
+    with pytest.raises(kind) if kind else contextlib.nullcontext():
+        await world.run(world.backend(pool, 0), [ADD])
+    assert (pool.disconnected, pool.lent) == (closed, 0)
+
+
+@pytest.mark.parametrize("text", ["LOADING x", "NOAUTH Authentication required.", "NOPERM x"])
+async def test_what_is_refused_behind_a_change_does_not_hide_it(world: World, text: str) -> None:
+    pool = world.pool(0, [1, 1], error_reply(text))
+    with pytest.raises(errors.NotEnoughSyncedSlavesError) as caught:
+        await world.run(world.backend(pool, 0), [ADD], Replicas(1))
+    assert caught.value.done == 1
+    pool = world.pool([1, 1], error_reply(text))
+    with pytest.raises(errors.OutcomeUnknown):
+        await world.run(world.backend(pool, 0), [ADD, COUNT])
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), AttributeError("x"), exceptions.InvalidResponse("x")])
+async def test_a_connection_that_can_not_be_set_up_is_not_used(world: World, error: Exception) -> None:
+    pool = world.pool([1, 1])
+    pool.connecting.append(error)
+    with pytest.raises(errors.ServerGoneError):
+        await world.run(world.backend(pool, 0), [ADD])
+    assert pool.forgot == ([] if isinstance(error, exceptions.RedisError) else [False])
+
+
+async def test_a_connection_whose_setting_up_was_interrupted_is_not_used(world: World) -> None:
+    pool = world.pool([1, 1])
+    pool.connecting.append(asyncio.CancelledError() if world.asynchronous else KeyboardInterrupt())
+    with pytest.raises((asyncio.CancelledError, KeyboardInterrupt)):
+        await world.run(world.backend(pool), [ADD])
+    assert (pool.forgot, pool.lent) == ([False], 0)
+
+
+async def test_a_question_without_an_answer_is_nothing_done(world: World) -> None:
+    pool = world.pool(hello=CLOSED)
+    with pytest.raises(errors.ServerGoneError):
+        await world.run(world.backend(pool, 0), [ADD])
+    assert (pool.sent, pool.disconnected) == ([], 1)
 
 
 @pytest.mark.parametrize("text", ["READONLY You can't write against a read only replica.", "MASTERDOWN x"])

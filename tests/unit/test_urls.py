@@ -119,9 +119,6 @@ def test_an_option_of_the_url_wins(make: Make, module: Any) -> None:
         "redis://me:secret@h:99999999/0",
         "redis://me:secret@h/0?nope=1",
         "redis://me:secret@h/0?protocol=7",
-        "redis://me:secret@h/0?event_dispatcher=secret",
-        "redis://me:secret@h/0?credential_provider=",
-        "redis://me:secret@h/0?cache_config=secret",
         "redis://me:secret@h/0?socket_timeout=secret",
         "redis+sentinel://me:secret@h:secret/service",
         "redis+sentinel://me:secret@h:1",
@@ -189,3 +186,10 @@ def test_a_sentinel_in_short(make: Make, module: Any) -> None:
 @both
 def test_a_password_alone(make: Make, module: Any) -> None:
     assert some(make("redis+sentinel://:pw@one/orders"), "username", "password") == {"username": None, "password": "pw"}
+
+
+@both
+@pytest.mark.parametrize("option", ["event_dispatcher", "credential_provider", "cache_config"])
+def test_an_option_that_takes_an_object_is_named(make: Make, module: Any, option: str) -> None:
+    with pytest.raises(ValueError, match=rf"^url: the redis:// URL has an option that takes an object: {option}$"):
+        make(f"redis://me:secret@h/0?{option}=secret&protocol=2")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 import pickle
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -172,3 +173,9 @@ def test_choices_cross_process_borders(error: Exception) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert verdict_on(copy, EVEN, 0.5) == verdict_on(error, EVEN, 0.5)
+
+
+def test_a_backoff_keeps_plain_numbers() -> None:
+    assert Backoff(Fraction(1, 2), Fraction(3, 2)) == Backoff(0.5, 1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^most must be 0.5 \(first\) or more seconds, not 0.25$"):
+        Backoff(Fraction(1, 2), Fraction(1, 4))  # type: ignore[arg-type]

@@ -455,9 +455,10 @@ def test_a_server_is_named_with_none_of_its_own_words() -> None:
     check_server({b"server": b"open-sesame", b"version": 5000 * b"9"}, Fsync())
 
 
-def test_a_server_that_does_not_say_what_it_is() -> None:
-    with pytest.raises(errors.ServerTooOldError, match="This is redis 0"):
-        check_server({}, None)
+@pytest.mark.parametrize("hello", [{}, [], b"OK", {b"server": b"redis"}, 5, None])
+def test_a_server_that_does_not_say_what_it_is(hello: Any) -> None:
+    with pytest.raises(errors.ServerRefusedError, match="does not understand"):
+        check_server(hello, None)
 
 
 def test_a_server_of_another_make_is_given_a_try() -> None:
