@@ -68,6 +68,14 @@ KEEPING = (NeedsSource, NotEnoughSyncedSlavesError, QueueFull, ServerFullError, 
 or in front of one that was not asked for; a primary that is a replica now may be found elsewhere by a new one (a name
 in DNS, a proxy, a Sentinel), and a login may have changed."""
 
+_NO_TLS = "It does not speak TLS there: rediss:// is wrong, or the port."
+_TLS_TROUBLE = {
+    "CERTIFICATE_VERIFY_FAILED": "Its TLS certificate is not trusted here, or is for another host.",
+    "WRONG_VERSION_NUMBER": _NO_TLS,
+    "RECORD_LAYER_FAILURE": _NO_TLS,
+}
+"""What OpenSSL calls what went wrong. It is no secret, and not seen in what goes wrong most."""
+
 _MANY = 10_000
 _VERSION = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
 POOL_ARGS: tuple[str, ...] = ("EVALSHA",) if _VERSION < (5, 3) else ()
@@ -156,7 +164,8 @@ def misconnected(error: Exception) -> ServerGoneError:
 
 def gone(error: Exception) -> ServerGoneError:
     """Tells that the connection failed, and why."""
-    told = ServerGoneError()
+    why = next((why for mark, why in _TLS_TROUBLE.items() if mark in str(error)), "")
+    told = ServerGoneError(f"{ServerGoneError._default_message()} {why}".strip())
     told.__cause__ = error
     return told
 

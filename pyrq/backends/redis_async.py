@@ -115,7 +115,10 @@ class AsyncRedisBackend:
         own: Any = None
         try:
             await self._say(connection, sent)
-            own = await self._read(connection)
+            told = await self._read(connection)
+            if not isinstance(told, int | Refusal):
+                raise exceptions.InvalidResponse("The number of the connection can't be read.")
+            own = told
             self._waiting.add((os.getpid(), own))
             return await self._read(connection)
         except _redis.REFUSED as error:

@@ -117,7 +117,10 @@ class RedisBackend:
         own: Any = None
         try:
             connection.send_packed_command(_redis.packed(connection, sent))
-            own = self._read(connection)
+            told = self._read(connection)
+            if not isinstance(told, int | Refusal):
+                raise exceptions.InvalidResponse("The number of the connection can't be read.")
+            own = told
             self._waiting.add((os.getpid(), own))
             return self._read(connection)
         except _redis.REFUSED as error:

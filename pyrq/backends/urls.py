@@ -14,9 +14,19 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-__all__ = ["SCHEMES", "appendfsync_of", "default_url", "make_pool", "make_pool_async", "scheme_of", "target_of"]
+__all__ = [
+    "LOCAL",
+    "SCHEMES",
+    "appendfsync_of",
+    "default_url",
+    "make_pool",
+    "make_pool_async",
+    "scheme_of",
+    "target_of",
+]
 
 SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys", "redis+sentinel", "embedded", "memory")
+LOCAL = "redis://localhost:6379/0"
 _PLAIN = {"valkey": "redis", "valkeys": "rediss"}
 _SOCKET_TIMEOUT = 5.0
 _SENTINEL_PORT = 26379
@@ -30,7 +40,7 @@ _SENTINEL_ARGS = ("sentinel_username", "sentinel_password")
 
 def default_url() -> str:
     """Gives the URL for callers that name none: PYRQ_URL, else the local server."""
-    return os.environ.get("PYRQ_URL") or "redis://localhost:6379/0"
+    return os.environ.get("PYRQ_URL") or LOCAL
 
 
 def scheme_of(url: str) -> str:

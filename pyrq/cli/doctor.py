@@ -58,13 +58,16 @@ def _findings(url: str, queue: str | None, asked: Asked) -> list[Finding]:
     try:
         return advise(examine(url, queue, asked), asked)
     except RqError as error:
-        return [Finding(Level.FAIL, str(error), _what_to_check(url, error)), *advise_way(way_of(url))]
+        wrong = [each for each in advise_way(way_of(url)) if each.level is not Level.OK]
+        return [Finding(Level.FAIL, str(error), _what_to_check(url, error)), *wrong]
 
 
 def _what_to_check(url: str, error: RqError) -> str:
     """Says what may be the reason that a server can't be reached, where the error itself does not."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error.__cause__):
         return _TRUST
+    if url == urls.LOCAL:
+        return "This is the default, on this machine: give a URL, or put one into PYRQ_URL"
     return _CHECK_SENTINELS if url.startswith("redis+sentinel:") else ""
 
 

@@ -58,6 +58,7 @@ def examine(url: str, queue: str | None, asked: Asked) -> Facts:
     """
     with _pool(url) as pool:
         server = _Server(pool)
+        server.greet()
         facts = replace(_told(server), way=way_of(url), door_open=_is_open(pool))
         facts = _configured(server, facts)
         if facts.mode != "sentinel":
@@ -76,7 +77,7 @@ def _pool(url: str) -> Iterator[Any]:
             directory = Path(urls.target_of(url))
             urls.appendfsync_of(url)
             if not directory.is_dir():
-                raise EmbeddedServerError("There is nothing in this directory yet: it is made by who uses it first.")
+                raise EmbeddedServerError(f"There is nothing in {directory} yet: it is made by who uses it first.")
             # With always, it would change what the others of a running server have.
             server = stack.enter_context(EmbeddedServer.open(directory, appendfsync="everysec"))
             url = f"unix://{quote(server.socket)}"
@@ -92,6 +93,16 @@ class _Server:
     def __init__(self, pool: Any) -> None:
         self.pool = pool
         self._client: Any = redis.Redis(connection_pool=pool)
+
+    def greet(self) -> None:
+        """Sees that it answers.
+
+        Raises:
+            RqError: it refuses everything (there is no such database, say), or can't be reached.
+        """
+        replies = [self.try_out(word) for word in ("PING", "HELLO")]
+        if all(isinstance(reply, ResponseError) and not _is_refusal(reply) for reply in replies):
+            raise _error_of(_redis.refused(replies[0]))
 
     def ask(self, *words: str | bytes) -> Any:
         """Asks; None if that is refused.

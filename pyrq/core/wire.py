@@ -63,6 +63,7 @@ _TEXTS: dict[str, type[errors.RqError]] = {
     "can't access at least one of the keys": errors.PermissionDeniedError,
     "ACL failure in script": errors.PermissionDeniedError,  # Valkey
     "appendonly is disabled": errors.ServerConfigError,
+    "unknown command 'SENTINEL'": errors.ServerRefusedError,  # a server where a Sentinel was looked for
     "unknown command": errors.ServerTooOldError,
     "Unknown Redis command called from": errors.ServerTooOldError,
 }

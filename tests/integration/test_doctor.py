@@ -19,6 +19,7 @@ import pytest
 import redis
 
 import pyrq
+from pyrq.backends import urls
 from pyrq.backends.embedded import EmbeddedServer
 from pyrq.cli.main import main
 from tests.conftest import Pair
@@ -268,6 +269,26 @@ def test_a_server_that_is_too_old(examined: Examine) -> None:
     assert (diagnosis.status, diagnosis.of("Redis 6.0.16 is too old")[0]) == (1, "fail")
 
 
+def test_a_server_that_refuses_all(start_server: Callable[..., Server], examined: Examine) -> None:
+    server = start_server(tcp=True)
+    diagnosis = examined(f"{server.tcp_url}/99")
+    assert (diagnosis.status, diagnosis.of("DB index is out of range")[0]) == (1, "fail")
+    assert diagnosis.at("unknown", "ok") == []
+    level, change = examined(f"redis+sentinel://127.0.0.1:{server.port}/orders").of("SENTINEL")
+    assert (level, "Check the Sentinels" in change) == ("fail", True)
+
+
+def test_a_server_without_tls(start_server: Callable[..., Server], examined: Examine) -> None:
+    server = start_server(tcp=True)
+    diagnosis = examined(server.tcp_url.replace("redis:", "rediss:"))
+    assert (diagnosis.status, diagnosis.of("can't be reached")[0], diagnosis.at("ok")) == (1, "fail", [])
+
+
+def test_the_default_is_named(examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urls, "LOCAL", f"redis://127.0.0.1:{free_port()}")
+    assert "PYRQ_URL" in examined(urls.LOCAL).of("can't be reached")[1]
+
+
 @contextlib.contextmanager
 def encrypting(path: str, folder: Path) -> Iterator[int]:
     """The port of a TLS server that hands on to a unix socket."""
@@ -319,8 +340,9 @@ def test_tls(server: Server, examined: Examine, tmp_path: Path) -> None:
         assert examined(f"{here}?{trust}&ssl_check_hostname=false").of("any other host")[0] == "warn"
         level, change = examined(f"{here}?ssl_cert_reqs=none&ssl_check_hostname=false").of("not verified")
         assert (level, "ssl_cert_reqs=none" in change) == ("fail", True)
-        level, change = examined(here).of("can't be reached")
-        assert (level, "ssl_ca_certs" in change) == ("fail", True)
+        untrusted = examined(here)
+        level, change = untrusted.of("Its TLS certificate is not trusted here")
+        assert (level, "ssl_ca_certs" in change, untrusted.at("ok")) == ("fail", True, [])
         level, change = examined(f"rediss://127.0.0.1:{port}?{trust}&ssl_check_hostname=true").of("can't be reached")
         assert (level, "for another host" in change) == ("fail", True)
 

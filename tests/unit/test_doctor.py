@@ -367,7 +367,7 @@ def test_memory_is_a_fake(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_embedded_server_is_not_made_by_looking(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor", f"embedded://{tmp_path}/none"]) == 1
-    assert capsys.readouterr().out.startswith("fail There is nothing in this directory yet")
+    assert capsys.readouterr().out.startswith(f"fail There is nothing in {tmp_path}/none yet")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -265,3 +265,20 @@ async def test_a_cancelled_move_leaves_no_connection_in_the_middle_of_an_answer(
     assert (pool.disconnected, pool.lent, pool.nowait) == (1, 0, [True])
     assert not backend._waiting
     assert not moves_on(backend._pool)
+
+
+@pytest.mark.parametrize("strange", [[1], {}, b"OK", None])
+async def test_a_number_of_a_connection_that_is_none(world: World, strange: Any) -> None:
+    pool = world.pool(strange, b"never read")
+    backend = world.backend(pool)
+    with pytest.raises(errors.OutcomeUnknown):
+        await move(world, backend)
+    assert (pool.lent, pool.disconnected, backend._waiting) == (0, 1, set())
+
+
+@pytest.mark.parametrize("strange", [[1], {}, 5, True])
+async def test_an_item_that_is_none(world: World, strange: Any) -> None:
+    pool = world.pool(7, strange)
+    with pytest.raises(errors.OutcomeUnknown):
+        await move(world, world.backend(pool))
+    assert (pool.lent, pool.disconnected) == (0, 1)
