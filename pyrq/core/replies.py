@@ -33,8 +33,8 @@ __all__ = [
     "two_numbers",
 ]
 
-_LONGEST_BLOCK_MS = 60_000
-"""No script lets its consumer wait longer at a time."""
+_LONGEST_BLOCK_MS = 3_600_000
+"""Nobody asks to wait longer at a time; the slices of this library are of 5 s."""
 _COMMAND = re.compile(rb"[A-Z]{1,20}")
 
 
