@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -41,6 +42,8 @@ __all__ = [
 T = TypeVar("T")
 
 _START = 20.0
+_PORTS = range(10_000, 32_000)
+"""Below those that systems give to outgoing connections."""
 
 
 def wait_until(condition: Callable[[], object], timeout: float = 10.0) -> None:
@@ -69,10 +72,13 @@ def contents(client: Any) -> dict[bytes, Any]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Gives a port of the loopback that no outgoing connection is ever given, so that a server can come back on it."""
+    choice = random.SystemRandom()
+    while True:
+        port = choice.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 # What there is

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pyrq import Queue
 from pyrq.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError
@@ -16,6 +17,8 @@ from tests.integration.leaks import leaks
 from tests.servers import World, wait_until
 
 __all__ = ["Producer", "answers", "comes_back", "confirmed", "drain", "settle", "short", "wait_for_more"]
+
+T = TypeVar("T")
 
 _PATIENCE = 60.0
 _BATCH = 500
@@ -54,7 +57,7 @@ class Producer:
         self._who = who
         self._rng = trial.rng(who)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True, name=who)
         self._thread.start()
 
     def stop(self) -> None:
@@ -72,7 +75,11 @@ class Producer:
         while not self._stopped.wait(_PACE):
             items = [f"{MARK} {self._who} {number + more}" for more in range(self._rng.choice([1, 1, 3]))]
             number += len(items)
-            self._add(items)
+            try:
+                self._add(items)
+            except Exception:  # noqa: BLE001 - whatever it is, it is told
+                self._trial.blame("failed", 1, f"{self._who} was given\n{traceback.format_exc(limit=-4, chain=False)}")
+                return
             self.answers += 1
 
     def _add(self, items: list[str]) -> None:
@@ -92,10 +99,10 @@ class Producer:
             self._trial.blame("failed", 1, f"an add ended with {type(error).__name__}")
 
 
-def wait_for_more(producers: Sequence[Producer], count: Callable[[Producer], int], more: int) -> None:
-    """Waits until each of some producers has counted so many more than now."""
-    enough = [count(producer) + more for producer in producers]
-    wait_until(lambda: all(count(each) >= least for each, least in zip(producers, enough, strict=True)), _PATIENCE)
+def wait_for_more(ones: Sequence[T], count: Callable[[T], int], more: int) -> None:
+    """Waits until each of some producers, or takers, has counted so many more than now."""
+    enough = [count(one) + more for one in ones]
+    wait_until(lambda: all(count(each) >= least for each, least in zip(ones, enough, strict=True)), _PATIENCE)
 
 
 def confirmed(producer: Producer) -> int:

@@ -19,7 +19,7 @@ from tests.faults.traffic import Books
 __all__ = ["Caller", "PoolCaller", "UniqueCaller"]
 
 _EQUALS = 15
-"""How many values there are besides the tenth of the items of which each is there once. The higher, the rarer."""
+"""How many values there are besides the items of which each is there once. The higher, the rarer."""
 _NOT_UTF8 = 2
 _SIZES = (1, 1, 2, 3, 5, 8, 12, 30)
 _SMALL_SIZES = (1, 1, 2, 3, 5)
@@ -97,6 +97,7 @@ class Caller:
         try:
             return await self._await(called)
         except asyncio.CancelledError:
+            self.books.cancelled += 1
             self.trial.count("cancellations")
             return OutcomeUnknown()
         except RqError as error:
@@ -127,8 +128,8 @@ class Caller:
     # Items
 
     def values(self, many: int) -> list[str]:
-        """Gives items: equal ones again and again, and a tenth that is there once. Some are not UTF-8."""
-        return [self.value() if self.rng.random() < 0.1 else self.equal() for _ in range(many)]
+        """Gives items: equal ones again and again, and some that are there once. Some are not UTF-8."""
+        return [self.value() if self.rng.random() < self.traffic.singles else self.equal() for _ in range(many)]
 
     def value(self) -> str:
         self._numbers += 1
@@ -288,6 +289,7 @@ class Caller:
     async def sweep(self) -> None:
         """Gives back what any caller holds that was silent for a moment."""
         if not isinstance(answer := await self.call(self.queue.re_enqueue_timeout_items(0.05)), RqError):
+            self.books.swept += answer
             self.trial.count("swept", answer)
 
     async def reopen(self) -> None:

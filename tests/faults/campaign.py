@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import sys
@@ -13,11 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pyrq.errors import RqError
 from tests.faults.ledger import MARK, SECRET, Ledger
 from tests.servers import Binary, binaries
 
-__all__ = ["Row", "Trial", "listening", "run_rows"]
+__all__ = ["Row", "Trial", "listening", "missing_kinds", "run_rows"]
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,22 @@ class Trial:
         self.seed = seed
         self._row = row
         self._amounts = amounts
-        self._lock = threading.Lock()
+        # Collecting garbage may tell of something wrong while this very thread notes something.
+        self._lock = threading.RLock()
 
     def __getitem__(self, amount: str) -> int:
         """How much of something is to be done."""
         return self._amounts[amount]
+
+    def share(self, amount: str, which: int, among: int | None = None) -> int:
+        """Gives how much of an amount is one server's; all shares together are the amount.
+
+        Args:
+            amount: its name.
+            which: the number of the server, from 0.
+            among: how many servers there are; None for all.
+        """
+        return len(range(which, self._amounts[amount], len(self.binaries()) if among is None else among))
 
     def rng(self, *who: object) -> random.Random:
         """Gives randomness of its own to a part of a row, the same for the same seed.
@@ -120,24 +134,83 @@ class _Listener(logging.Handler):
         self._trial = trial
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record) if record.exc_info is None else record.getMessage()
-        self._trial.read(f"the log of {record.name}", text)
+        self._trial.read(f"the log of {record.name}", record.getMessage())
+        if record.exc_info and record.exc_info[1]:
+            self._trial.caught(record.exc_info[1])
+
+
+class _Net:
+    """Catches what ends a thread, a task or a destructor, and what nobody else hears of."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+
+    def end_of_thread(self, told: threading.ExceptHookArgs) -> None:
+        if told.exc_value and not issubclass(told.exc_type, SystemExit):
+            self.note(f"the thread {told.thread and told.thread.name} ended", told.exc_value)
+
+    def unraisable(self, told: Any) -> None:
+        if told.exc_value:
+            self.note(
+                f"{told.err_msg or 'Exception ignored'} in {getattr(told.object, '__qualname__', '?')}", told.exc_value
+            )
+
+    def note(self, what: str, error: BaseException | None) -> None:
+        if isinstance(error, RqError):
+            self._trial.caught(error)
+        lines = traceback.format_exception(error, limit=-4, chain=False) if error else []
+        self._trial.blame("failed", 1, "\n".join([what, "".join(lines)]).rstrip())
+
+
+class _LoopListener(logging.Handler):
+    """Reads what event loops log: tasks that ended with an exception nobody asked for, or that were never awaited."""
+
+    def __init__(self, net: _Net) -> None:
+        super().__init__(logging.ERROR)
+        self._net = net
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._net.note(
+            f"asyncio: {record.getMessage().splitlines()[0]}", record.exc_info[1] if record.exc_info else None
+        )
 
 
 @contextmanager
 def listening(trial: Trial) -> Iterator[None]:
-    """Looks for items and passwords in what the library logs in a block."""
-    library, listener = logging.getLogger("pyrq"), _Listener(trial)
-    level = library.level
-    library.addHandler(listener)
-    library.setLevel(logging.DEBUG)
-    propagate, library.propagate = library.propagate, False
+    """Looks for items and passwords in what the library logs in a block, and for threads and tasks that die in it."""
+    net = _Net(trial)
+    hooks = threading.excepthook, sys.unraisablehook
+    threading.excepthook, sys.unraisablehook = net.end_of_thread, net.unraisable
+    try:
+        with _heard("pyrq", _Listener(trial), logging.DEBUG), _heard("asyncio", _LoopListener(net), logging.ERROR):
+            try:
+                yield
+            finally:
+                gc.collect()  # tasks that nobody has asked tell so when they are collected
+    finally:
+        threading.excepthook, sys.unraisablehook = hooks
+
+
+@contextmanager
+def _heard(name: str, listener: logging.Handler, least: int) -> Iterator[None]:
+    """Lets a listener hear what a logger says, and nobody else."""
+    logger = logging.getLogger(name)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(listener)
+    logger.setLevel(least)
+    logger.propagate = False
     try:
         yield
     finally:
-        library.removeHandler(listener)
-        library.setLevel(level)
-        library.propagate = propagate
+        logger.removeHandler(listener)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def missing_kinds(found: Sequence[Binary]) -> list[str]:
+    """Gives which kinds of servers are not among those found: of Redis and Valkey, each is to be tested."""
+    there = {binary.is_valkey for binary in found if binary.path}
+    return [name for name, is_valkey in (("Redis", False), ("Valkey", True)) if is_valkey not in there]
 
 
 def run_rows(rows: Sequence[Row], seed: int, *, quick: bool) -> Ledger:

@@ -25,8 +25,7 @@ CHECKS: tuple[Callable[[Place], None], ...] = (
 
 def run(trial: Trial) -> None:
     """Runs each check, in each world on each server, or in one world on one server in turn."""
-    binaries = trial.binaries()
-    trial.count("checks", len(CHECKS))
+    binaries, ran = trial.binaries(), set()
     for turn, binary in enumerate(binaries):
         with running(binary) as server, server.client() as client:
             for number, check in enumerate(CHECKS):
@@ -36,6 +35,9 @@ def run(trial: Trial) -> None:
                 for name in worlds:
                     server.reset()
                     _run(trial, check, Place(trial, server, client, World(name), trial["large"]))
+                    ran.add(check)
+    trial.count("checks", len(ran))
+    trial.expect(ran == set(CHECKS), "each check ran")
 
 
 def _run(trial: Trial, check: Callable[[Place], None], place: Place) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from pyrq import Bury, JsonCodec, errors
+from pyrq import Bury, JsonCodec, Totals, errors
 from pyrq.aio import Consumer as AioConsumer
 from tests.faults.checking import Place, texts
 from tests.faults.ledger import MARK, SECRET
-from tests.integration.leaks import leaks
+from tests.integration.leaks import remains
 from tests.servers import redis_client, running, wait_until
 
 __all__ = ["CHECKS"]
@@ -94,7 +95,7 @@ def _has_the_rest(place: Place, queue: Any) -> None:
     assert (dead.count(), len(dead.peek(1)), dead.redrive(), queue.get_items(1), dead.purge()) == (1, 1, 1, [], 1)
     assert (queue.release(), queue.get_count()) == (0, 0)
     queue.close()
-    assert not leaks(place.client, "orders")
+    assert not remains(place.client, "orders")
 
 
 def rights_are_enough_for_a_unique_queue(place: Place) -> None:
@@ -125,7 +126,7 @@ def rights_are_enough_for_a_pool(place: Place) -> None:
     assert len(pool.get_all_items()) == 1490
     assert (pool.delete_item(found[0]), pool.clear_pool()) == (True, 1494)
     pool.close()
-    assert not leaks(place.client, "orders")
+    assert not remains(place.client, "orders")
 
 
 def rights_are_enough_for_a_consumer(place: Place) -> None:
@@ -139,24 +140,43 @@ def rights_are_enough_for_a_consumer(place: Place) -> None:
         seen.append(item)
 
     consume(place, queue, handle, lambda: len(seen) == 50 and place.client.llen("orders/dead") == 1)
+    assert place.dead(queue).purge() == 1
     queue.close()
     assert sorted(seen) == sorted(texts(50))
-    assert not leaks(place.client, "orders")
+    assert not remains(place.client, "orders")
 
 
 def consume(place: Place, queue: Any, handle: Callable[[str], None], over: Callable[[], bool], **options: Any) -> None:
-    """Runs a consumer until something holds."""
-    if not place.world.is_aio:
-        stop = threading.Event()
-        thread = threading.Thread(target=lambda: queue.consume(handle, stop=stop, **options))
-        thread.start()
-        try:
-            wait_until(over, 30)
-        finally:
-            stop.set()
-            thread.join(30)
-        return
+    """Runs a consumer until something holds. What it raises is raised here, and it must not lose its leases."""
+    run, stop = (_aio_consumer if place.world.is_aio else _sync_consumer)(place, queue, handle, **options)
+    future: Future[Totals] = Future()
 
+    def work() -> None:
+        try:
+            future.set_result(run())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        wait_until(lambda: future.done() or over(), 30)
+    finally:
+        stop()
+        totals = future.result(30)
+    assert over(), "the consumer ended by itself"
+    assert totals.lost == 0, f"{totals.lost} items were taken from a consumer that is alive"
+
+
+_Way = tuple[Callable[[], Totals], Callable[[], object]]
+"""How to run a consumer, and how to stop it."""
+
+
+def _sync_consumer(_: Place, queue: Any, handle: Callable[[str], None], **options: Any) -> _Way:
+    stop = threading.Event()
+    return lambda: queue.consume(handle, stop=stop, **options), stop.set
+
+
+def _aio_consumer(place: Place, queue: Any, handle: Callable[[str], None], **options: Any) -> _Way:
     async def handle_aio(item: str) -> None:
         handle(item)
 
@@ -164,13 +184,7 @@ def consume(place: Place, queue: Any, handle: Callable[[str], None], over: Calla
         return AioConsumer(queue.aio, handle_aio, **options)
 
     consumer = place.world.wait_for(start())
-    runner = threading.Thread(target=lambda: place.world.wait_for(consumer.run()))
-    runner.start()
-    try:
-        wait_until(over, 30)
-    finally:
-        place.world.loop.call_soon_threadsafe(consumer.stop)
-        runner.join(30)
+    return lambda: place.world.wait_for(consumer.run()), lambda: place.world.loop.call_soon_threadsafe(consumer.stop)
 
 
 def rights_end_at_the_queue(place: Place) -> None:

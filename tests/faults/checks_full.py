@@ -12,7 +12,7 @@ from pyrq import JsonCodec, errors
 from tests.faults.checking import Place, texts
 from tests.faults.checks_access import consume
 from tests.faults.ledger import MARK
-from tests.integration.leaks import leaks
+from tests.integration.leaks import remains
 from tests.servers import leftovers, wait_until
 
 __all__ = ["CHECKS"]
@@ -53,7 +53,7 @@ def full_server_is_drained_by_a_new_consumer(place: Place) -> None:
         seen: list[str] = []
         consume(place, place.queue(), seen.append, lambda: len(seen) == 200, batch=20)
         assert seen == texts(200)
-    assert not leaks(place.client, "orders")
+    assert not remains(place.client, "orders")
 
 
 def full_server_is_swept(place: Place) -> None:
@@ -65,7 +65,7 @@ def full_server_is_swept(place: Place) -> None:
         assert queue.re_enqueue_timeout_items(0) == _MANY
         assert queue.get_items(_MANY) == texts(_MANY)
         assert silent.drop_all_items() == _MANY
-    assert not leaks(place.client, "orders")
+    assert not remains(place.client, "orders")
 
 
 def full_server_buries_and_purges(place: Place) -> None:
@@ -141,7 +141,7 @@ def full_server_that_evicts_what_expires_keeps_items(place: Place) -> None:
         assert queue.get_items(_MANY) == texts(_MANY)[10:]
         assert queue.ack_items(texts(_MANY)[10:]) == _MANY - 10
     assert queue.get_count() == 0
-    assert not leaks(place.client, "orders")
+    assert not remains(place.client, "orders")
 
 
 def _evicted(place: Place) -> int:

@@ -14,7 +14,7 @@ from pyrq import BytesCodec
 from tests.faults.checking import Place, texts
 from tests.faults.checks_access import consume
 from tests.faults.ledger import MARK
-from tests.integration.leaks import leaks
+from tests.integration.leaks import remains
 from tests.servers import leftovers, wait_until
 
 __all__ = ["CHECKS"]
@@ -183,7 +183,7 @@ def fork_is_another_consumer(place: Place) -> None:
     assert other != queue.client_id
     assert queue.ack_items(texts(4)) == 2
     queue.close()
-    assert not leaks(place.client, "orders")
+    assert not remains(place.client, "orders")
 
 
 # Large calls

@@ -65,10 +65,11 @@ def run(trial: Trial) -> None:
     servers = min(trial["servers"], len(binaries))
     for number, client in enumerate(CLIENTS):
         for place in range(servers):
-            _run_with(trial, binaries[(number + place) % len(binaries)], client, servers)
+            amounts = [trial.share(amount, place, servers) for amount in ("faults", "items")]
+            _run_with(trial, binaries[(number + place) % len(binaries)], client, *amounts)
 
 
-def _run_with(trial: Trial, binary: Binary, client: Client, share: int) -> None:
+def _run_with(trial: Trial, binary: Binary, client: Client, faults: int, items: int) -> None:
     who = f"{binary.name} {client.name}"
     with running(binary) as server, Storm(server.path, trial.rng(who, "storm"), RATE) as storm:
         made: dict[bool, Any] = {False: client.make(storm.path), True: client.make_aio(storm.path)}
@@ -77,7 +78,7 @@ def _run_with(trial: Trial, binary: Binary, client: Client, share: int) -> None:
             return made[is_aio]
 
         load = Load(trial, who, storm, CREWS, target, leave=made[True].aclose)
-        load.run(trial["faults"] // share, trial["items"] // share)
+        load.run(faults, items)
         made[False].close()
         load.balance(server)
 
@@ -86,6 +87,6 @@ ROW = Row(
     "clients",
     "the user's own client, with redis-py's ten retries and with none, decoding and not: faults and items for each",
     run,
-    full={"faults": 1_000, "items": 5_000, "servers": 2},
-    quick={"faults": 60, "items": 300, "servers": 1},
+    full={"faults": 1_000, "items": 5_000, "servers": 2, "patience": 60},
+    quick={"faults": 60, "items": 300, "servers": 1, "patience": 0},
 )

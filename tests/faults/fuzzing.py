@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import random
+import sys
+import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +23,7 @@ from pyrq.errors import RqError
 from tests.faults.campaign import Trial
 from tests.faults.ledger import MARK, SECRET
 
-__all__ = ["Fuzzer", "attempt", "hypothetical"]
+__all__ = ["CALLS", "REFUSED", "Calls", "Fuzzer", "Outcome", "attempt", "hypothetical", "judged", "split"]
 
 REFUSED = (TypeError, ValueError)
 """Besides the library's own errors, what a wrong argument may raise; it names the argument."""
@@ -230,8 +235,58 @@ class Fuzzer:
         )
 
 
+class Calls:
+    """What is being called, in whatever thread, and since when."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._under_way: dict[int, tuple[float, str]] = {}
+
+    @contextmanager
+    def calling(self, what: str) -> Iterator[None]:
+        """Notes a call for as long as it takes."""
+        me = threading.get_ident()
+        self._under_way[me] = self._clock(), what
+        try:
+            yield
+        finally:
+            del self._under_way[me]
+
+    def hanging(self, seconds: float) -> list[str]:
+        """Gives the calls that take longer than that, and where they are."""
+        frames = sys._current_frames()
+        return [
+            f"{what} takes {self._clock() - began:.0f} s ({_innermost(traceback.extract_stack(frames.get(thread)))})"
+            for thread, (began, what) in list(self._under_way.items())
+            if self._clock() - began > seconds
+        ]
+
+
+CALLS = Calls()
+"""Of all that is judged here."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call gave, or raised."""
+
+    result: Any = None
+    error: Exception | None = None
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether an argument was refused."""
+        return isinstance(self.error, REFUSED)
+
+
 def attempt(trial: Trial, act: Callable[[], Any], *arguments: str) -> Any:
-    """Does something with a hostile input, and judges what comes of it.
+    """Does something with a hostile input, as `judged`, and counts it; gives what it gives, or None."""
+    trial.count("inputs")
+    return judged(trial, act, *arguments).result
+
+
+def judged(trial: Trial, act: Callable[[], Any], *arguments: str) -> Outcome:
+    """Does something that may raise, and judges what comes of it.
 
     Args:
         trial: is told.
@@ -239,33 +294,42 @@ def attempt(trial: Trial, act: Callable[[], Any], *arguments: str) -> Any:
         arguments: what a TypeError or ValueError must name, one of these; none are allowed if there are none.
 
     Returns:
-        What it gives; None if it raises.
+        What it gives or raises.
     """
-    trial.count("inputs")
     try:
-        return act()
+        with CALLS.calling(f"a call with {arguments}" if arguments else "a call"):
+            return Outcome(result=act())
     except TryLater as later:  # the core's word for an error that is raised when the time is up
         trial.caught(later.error)
+        return Outcome(error=later.error)
     except RqError as error:
         trial.caught(error)
+        return Outcome(error=error)
     except REFUSED as error:
         trial.caught(error)
         named = any(argument in str(error) for argument in arguments)
         trial.expect(named, f"{arguments}: a {type(error).__name__} does not name the argument ({_where(error)})")
+        return Outcome(error=error)
     except Exception as error:  # noqa: BLE001 - this is what is looked for
         trial.blame("failed", 1, f"{arguments}: a {type(error).__name__} came out ({_where(error)})")
-    return None
+        return Outcome(error=error)
 
 
 def _where(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
+    return _innermost(traceback.extract_tb(error.__traceback__))
+
+
+def _innermost(frames: traceback.StackSummary) -> str:
     return " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-4:]))
 
 
 def hypothetical(
     rng: random.Random, strategy: strategies.SearchStrategy[Any], many: int, try_it: Callable[[Any], object]
-) -> None:
-    """Tries values that hypothesis makes."""
+) -> int:
+    """Tries values that hypothesis makes; gives how many it tried."""
+    tried = 0
+    if not many:
+        return 0
 
     @hypothesis.seed(rng.randrange(2**32))
     @hypothesis.settings(
@@ -273,6 +337,14 @@ def hypothetical(
     )
     @hypothesis.given(strategy)
     def test(value: Any) -> None:
+        nonlocal tried
+        tried += 1
         try_it(value)
 
     test()
+    return tried
+
+
+def split(many: int, parts: int) -> list[int]:
+    """Divides a number of things into parts that differ by one at the most, and are all of it together."""
+    return [len(range(part, many, parts)) for part in range(parts)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -10,10 +12,11 @@ from urllib.parse import quote
 import pyrq
 import pyrq.aio
 from pyrq.backends.urls import appendfsync_of
+from pyrq.errors import OutcomeUnknown
 from tests.faults.campaign import Trial
 from tests.faults.fuzzing import Fuzzer, attempt
 from tests.faults.ledger import MARK, SECRET
-from tests.servers import Server
+from tests.servers import Server, contents
 
 __all__ = ["urls"]
 
@@ -55,8 +58,8 @@ def urls(trial: Trial, server: Server, fuzzer: Fuzzer, many: int) -> None:
     try:
         for _ in range(many):
             url = _url(fuzzer, server)
-            if url.startswith("embedded://") and _would_start(url):
-                continue
+            while url.startswith("embedded://") and _would_start(url):
+                url = _url(fuzzer, server)
             act = _use_aio if fuzzer.rng.random() < 0.5 else _use
             attempt(trial, partial(act, trial, server, loop, url), "url")
     finally:
@@ -102,13 +105,47 @@ def _leads_here(queue: Any, server: Server) -> bool:
     return kwargs.get("path") == server.path or (kwargs.get("host"), kwargs.get("port")) == ("127.0.0.1", server.port)
 
 
+@contextlib.contextmanager
+def _looked_at(trial: Trial, server: Server, queue: Any) -> Iterator[None]:
+    """Checks what is there after a block that adds `MARK`, and that it is where the URL says."""
+    counts = {0}
+    try:
+        yield
+        counts = {1}
+    except OutcomeUnknown:
+        counts = {0, 1}
+        raise
+    finally:
+        found = _found(server)
+        there = found.pop((f"db{queue._run.backend._pool.connection_kwargs.get('db') or 0}", b"orders"), [])
+        trial.expect(not found, "an add by a URL wrote elsewhere")
+        trial.blame("lost", int(counts == {1} and not there), "an item that was added by a URL")
+        trial.expect(there == len(there) * [MARK.encode()], "an item came out as another")
+        trial.expect(len(there) in counts, f"{len(there)} items are there, not {counts}")
+
+
+def _found(server: Server) -> dict[tuple[str, bytes], Any]:
+    """Gives what is in all databases, but for sessions, and empties them."""
+    found = {}
+    with server.client(single_connection_client=True) as client:
+        # What the server was sent before, it has read when it has answered twice.
+        for _ in range(2):
+            client.ping()
+        for name in client.info("keyspace"):
+            client.select(int(name.removeprefix("db")))
+            found.update({(name, key): held for key, held in contents(client).items() if b"/session/" not in key})
+        client.flushall()
+    return found
+
+
 def _use(trial: Trial, server: Server, _: asyncio.AbstractEventLoop, url: str) -> None:
     queue = pyrq.Queue("orders", url, retry=0)
     trial.read("repr of a queue", repr(queue), str(queue))
     if _leads_here(queue, server):
         trial.count("accepted")
         try:
-            trial.expect(queue.add_item(MARK), "an add by a URL gave False")
+            with _looked_at(trial, server, queue):
+                trial.expect(queue.add_item(MARK), "an add by a URL gave False")
         finally:
             queue._run.backend.close()
 
@@ -120,7 +157,8 @@ def _use_aio(trial: Trial, server: Server, loop: asyncio.AbstractEventLoop, url:
         if _leads_here(queue, server):
             trial.count("accepted")
             try:
-                trial.expect(await queue.add_item(MARK), "an add by a URL gave False")
+                with _looked_at(trial, server, queue):
+                    trial.expect(await queue.add_item(MARK), "an add by a URL gave False")
             finally:
                 await queue._run.backend.close()
 

@@ -117,6 +117,9 @@ class Account:
         """
         put = self._in + self._perhaps_in
         ledger.figures["items"] += self.accepted
+        # An ack whose outcome is unknown excuses one loss of this value, though it may have been another item's.
+        if slack := (self._perhaps_out - (self._in - self._out)).total():
+            ledger.figures["slack"] += slack
         ledger.blame("lost", (self._in - self._out - self._perhaps_out).total(), "accepted, and never came out")
         ledger.blame("extra", (self._out - put).total(), "came out more often than it was put in")
         strange = [value for value in self._seen | self._out if value not in put]

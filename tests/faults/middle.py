@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["Middle", "middle"]
+__all__ = ["Middle", "Replace", "middle"]
 
 _CHUNK = 1 << 20
 

@@ -18,6 +18,7 @@ from tests.faults.adding import drain
 from tests.faults.campaign import Row, Trial
 from tests.faults.ledger import MARK, Account
 from tests.faults.promotions import promote_often
+from tests.faults.watch import catch_up
 from tests.proxy import Proxy
 from tests.servers import Server, World, running, wait_until
 
@@ -30,24 +31,17 @@ _CONNECTIONS = 3
 
 
 def _run(trial: Trial) -> None:
-    for binary in trial.binaries():
+    for which, binary in enumerate(trial.binaries()):
         with running(binary, *_OFTEN, tcp=True) as primary, running(binary, primary=primary) as replica:
-            for part in (_all_changes, _stolen_connections, _repeated_calls):
+            for amount, part in (("ops", _all_changes), ("steals", _stolen_connections), ("repeats", _repeated_calls)):
                 primary.reset()
-                _catch_up(primary)
+                catch_up(primary)
                 with _worlds() as worlds:
                     try:
-                        part(trial, worlds, primary, replica)
+                        part(trial, trial.share(amount, which), worlds, primary, replica)
                     finally:
                         replica.thaw()
-        promote_often(trial, binary)
-
-
-def _catch_up(primary: Server) -> None:
-    """Waits until the replica has all that the primary has."""
-    with primary.client() as client:
-        wait_until(lambda: client.set("ready", 1) and client.wait(1, 1000) == 1, 30)
-        client.delete("ready")
+        promote_often(trial, binary, trial.share("promotions", which))
 
 
 @contextlib.contextmanager
@@ -62,15 +56,15 @@ def _worlds() -> Iterator[list[World]]:
 # A replica that is frozen
 
 
-def _all_changes(trial: Trial, worlds: list[World], primary: Server, replica: Server) -> None:
+def _all_changes(trial: Trial, many: int, worlds: list[World], primary: Server, replica: Server) -> None:
     """Changes of all kinds, from threads and tasks."""
     account = Account()
     queues: list[Any] = [world.queue("changes", primary.url, durability=_BRIEFLY) for world in worlds]
-    _change(trial, account, queues, primary, replica, range(trial["ops"]))
+    _change(trial, account, queues, primary, replica, range(many))
     _finish(trial, account, queues, primary, replica)
 
 
-def _stolen_connections(trial: Trial, worlds: list[World], primary: Server, replica: Server) -> None:
+def _stolen_connections(trial: Trial, many: int, worlds: list[World], primary: Server, replica: Server) -> None:
     """The same with fewer connections than threads, each lent in its turn: who lets go of one does not get it back.
 
     A connection confirms falsely only until its own next write, so the replica is frozen again and again.
@@ -83,7 +77,7 @@ def _stolen_connections(trial: Trial, worlds: list[World], primary: Server, repl
             queues.append(world.queue("stolen", pool, durability=_BRIEFLY))
         one, other = (opened.enter_context(primary.client(single_connection_client=True)) for _ in range(2))
         with _switching_often():
-            for number in range(trial["steals"]):
+            for number in range(many):
                 wait_until(lambda: other.ping() and other.wait(1, 1000) == 1, 30)
                 _change(trial, account, queues, primary, replica, range(number * 2, number * 2 + 2))
                 replica.thaw()
@@ -181,7 +175,7 @@ def _must_be_short(trial: Trial, change: Callable[[], object], done: int) -> Non
 def _finish(trial: Trial, account: Account, queues: list[Any], primary: Server, replica: Server) -> None:
     """Looks for each item on the primary: it is there as often as it was added."""
     replica.thaw()
-    _catch_up(primary)
+    catch_up(primary)
     name = queues[0].name
     for queue in queues:
         queue.close()
@@ -192,7 +186,7 @@ def _finish(trial: Trial, account: Account, queues: list[Any], primary: Server, 
 # Calls that are sent again
 
 
-def _repeated_calls(trial: Trial, worlds: list[World], primary: Server, replica: Server) -> None:
+def _repeated_calls(trial: Trial, many: int, worlds: list[World], primary: Server, replica: Server) -> None:
     """The reply is lost. What is sent again finds its work done, and must not take an older WAIT's word for it."""
     proxy, account = Proxy(primary.path), Account()
     try:
@@ -200,11 +194,11 @@ def _repeated_calls(trial: Trial, worlds: list[World], primary: Server, replica:
         for queue in queues:
             queue.get_count()
         replica.freeze()
-        for number in range(trial["repeats"]):
+        for number in range(many):
             queue = queues[number % len(queues)]
             proxy.drop_reply("add")
             _add(trial, account, queue, [f"{MARK} {number}"])
-        trial.expect(len(proxy.hits) == trial["repeats"] and proxy.all_hit, "each reply was lost")
+        trial.expect(len(proxy.hits) == many and proxy.all_hit, "each reply was lost")
         trial.count("replies_lost", len(proxy.hits))
         _finish(trial, account, queues, primary, replica)
     finally:
@@ -212,8 +206,8 @@ def _repeated_calls(trial: Trial, worlds: list[World], primary: Server, replica:
         proxy.close()
 
 
-_FULL: Mapping[str, int] = {"threads": 8, "ops": 500, "steals": 20, "repeats": 100, "promotions": 10}
-_QUICK: Mapping[str, int] = {"threads": 8, "ops": 20, "steals": 3, "repeats": 10, "promotions": 1}
+_FULL: Mapping[str, int] = {"threads": 8, "ops": 1000, "steals": 40, "repeats": 200, "promotions": 20}
+_QUICK: Mapping[str, int] = {"threads": 8, "ops": 40, "steals": 6, "repeats": 20, "promotions": 2}
 
 ROW = Row(
     "replicas",

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import pyrq
@@ -25,18 +25,13 @@ from tests.faults.ledger import MARK, Account, Ledger
 from tests.integration.leaks import leaks
 from tests.servers import Server, running, wait_until
 
-__all__ = ["ALWAYS", "ROW", "Load", "Traffic", "share"]
+__all__ = ["ALWAYS", "ROW", "Load", "Traffic"]
 
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 SIZES = (1, 1, 2, 5, 10, 20, 40)
 LONG = 100.0
 RETRY = 30.0
 """A start takes 0.1 s; on a machine with other work, longer."""
-
-
-def share(trial: Trial, amount: str, which: int) -> int:
-    """Gives how much of an amount is one server's."""
-    return len(range(which, trial[amount], len(trial.binaries())))
 
 
 @dataclass
@@ -173,8 +168,10 @@ class Load:
             _join(self._producers)
         finally:
             self._added_all.set()
-            _join(self._consumers)
-            self._threads.shutdown()
+            try:
+                _join(self._consumers)
+            finally:
+                self._threads.shutdown(wait=False)
 
     @property
     def accepted(self) -> int:
@@ -306,8 +303,10 @@ def _run_tasks(work: Callable[[Traffic], Awaitable[None]], traffics: list[Traffi
 
 
 def _join(futures: list[Future[None]]) -> None:
+    """Waits until all have ended, but not for ever; then raises what any of them raised."""
+    wait(futures, LONG)
     for future in futures:
-        future.result(LONG)
+        future.result(0)
 
 
 def _run(trial: Trial) -> None:
@@ -321,7 +320,7 @@ def _run(trial: Trial) -> None:
 def _restart_often(trial: Trial, which: int) -> Ledger:
     """Does one server's share of the restarts and the items; gives what was wrong."""
     binary = trial.binaries()[which]
-    restarts, items = share(trial, "restarts", which), share(trial, "items", which)
+    restarts, items = trial.share("restarts", which), trial.share("items", which)
     rng = trial.rng("plan", binary.name)
     # The file is rewritten every now and then, so some servers die while they do that.
     with running(binary, *ALWAYS, "--auto-aof-rewrite-min-size", "500kb") as server:

@@ -86,32 +86,21 @@ class Storm:
         path: the same as a path.
         faults: how many of each kind have hit; "handshake" are those that hit the first requests of a connection.
         rate: how many of the requests are hit, from 0 (calm) to 1.
-        limit: after how many faults it is calm for good; None for never.
     """
 
-    def __init__(
-        self,
-        upstream: str,
-        rng: random.Random,
-        rate: float,
-        kinds: Sequence[str] = KINDS,
-        marks: Sequence[bytes] = MARKS,
-    ) -> None:
+    def __init__(self, upstream: str, rng: random.Random, rate: float, marks: Sequence[bytes] = MARKS) -> None:
         """Begins to listen.
 
         Args:
             upstream: the path of the server's socket.
             rng: randomness of its own.
             rate: how many of the requests are hit, from 0 to 1.
-            kinds: what happens to them.
             marks: what is in a request that faults are meant for.
         """
         self.rate = rate
-        self.limit: int | None = None
         self.faults: Counter[str] = Counter()
         self._upstream = upstream
         self._rng = rng
-        self._kinds = tuple(kinds)
         self._marks = tuple(marks)
         self._links: set[_Link] = set()
         self._late: set[asyncio.Task[None]] = set()
@@ -127,18 +116,9 @@ class Storm:
         return f"unix://{self.path}"
 
     @property
-    def total(self) -> int:
-        """How many faults have hit."""
-        return self.faults.total()
-
-    def cut(self) -> None:
-        """Breaks all connections that there are; new ones can be made."""
-
-        async def cut() -> None:
-            for link in list(self._links):
-                link.abort()
-
-        self._wait_for(cut())
+    def hits(self) -> int:
+        """How many faults have hit a call: without those that only delay, and those that hit new connections."""
+        return self.faults.total() - self.faults["slow"] - self.faults["handshake"]
 
     def settle(self) -> None:
         """Waits until nothing is under way any more that comes late."""
@@ -231,13 +211,12 @@ class Storm:
         if not is_meant and not any(mark in data for mark in _HANDSHAKES):
             return None
         rng = self._rng
-        is_hit = rng.random() < self.rate
-        if not is_hit or (self.limit is not None and self.total >= self.limit):
+        if rng.random() >= self.rate:
             return None
         if is_meant:
             silence = 0.2 if rng.random() < 0.1 else 0.0
             delay = rng.random() * rng.choice((0.005, 0.03, 0.5))
-            return _Fault(rng.choice(self._kinds), rng.random(), silence, delay, b"BLMOVE" in data)
+            return _Fault(rng.choice(KINDS), rng.random(), silence, delay, b"BLMOVE" in data)
         if rng.random() < _HANDSHAKES_SPARED:
             return None
         self.faults["handshake"] += 1
@@ -271,7 +250,6 @@ class Storm:
         if fault.silence:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(link.from_client.read(1), fault.silence)
-        self.faults["late"] += 1
         link.keeps_server = True
         task = asyncio.ensure_future(self._deliver(fault, link, data))
         self._late.add(task)
@@ -285,7 +263,9 @@ class Storm:
             with contextlib.suppress(OSError, TimeoutError):
                 link.to_server.write(data)
                 # A blocking move may have to wait for an item; nobody waits for it.
-                await asyncio.wait_for(link.from_server.read(_CHUNK), 0.5 if fault.is_move else _BOUND / 2)
+                reply = await asyncio.wait_for(link.from_server.read(_CHUNK), 0.5 if fault.is_move else _BOUND / 2)
+                if reply and b"-NOSCRIPT" not in reply:
+                    self.faults["late"] += 1
         finally:
             link.to_server.close()
 

@@ -26,6 +26,7 @@ class Traffic:
         retries: with what retry deadlines its objects are made; None is the default, with which no call fails.
         waits: for how long gets wait.
         cancels: which part of the calls of tasks are cancelled.
+        singles: which part of the items is there once each. An unknown outcome of such a one excuses no other.
         backlog: nothing is added while so many wait or are held. A small one lets gets find nothing.
         is_swept: whether items are given back from those that hold them, so that an ack may count less.
         has_consumers: whether consumers take its items.
@@ -37,6 +38,7 @@ class Traffic:
     retries: Sequence[float | None] = (None,)
     waits: Sequence[float | None] = (None,)
     cancels: float = 0.0
+    singles: float = 0.1
     backlog: int = 400
     is_swept: bool = False
     has_consumers: bool = False
@@ -61,12 +63,16 @@ class Books:
         traffic: what they do.
         account: of the items.
         out: how many have come out, roughly.
+        swept: how many were given back from those that hold them.
+        cancelled: how many calls were.
     """
 
     trial: Trial
     traffic: Traffic
     account: Account = field(default_factory=Account)
     out: int = 0
+    swept: int = 0
+    cancelled: int = 0
 
     @property
     def may_add(self) -> bool:

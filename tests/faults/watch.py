@@ -14,7 +14,7 @@ import redis
 
 from tests.servers import Binary, Server, free_port, redis_client, running, wait_until
 
-__all__ = ["SERVICE", "Watch", "watched"]
+__all__ = ["SERVICE", "Watch", "catch_up", "watched"]
 
 SERVICE = "orders-primary"
 _PATIENCE = 60.0
@@ -77,9 +77,7 @@ class Watch:
 
     def wait_for_return(self) -> None:
         """Waits until the server that was the primary is a replica, made so by the Sentinel, and has everything."""
-        with self.primary.client() as client:
-            wait_until(lambda: client.set("ready", 1) and client.wait(1, 1000) == 1, _PATIENCE)
-            client.delete("ready")
+        catch_up(self.primary)
 
     def _address(self) -> int:
         return int(self._client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
@@ -105,6 +103,13 @@ class Watch:
         self._process.kill()
         self._process.wait(10)
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def catch_up(primary: Server) -> None:
+    """Waits until a replica has all that its primary has."""
+    with primary.client() as client:
+        wait_until(lambda: client.set("ready", 1) and client.wait(1, 1000) == 1, _PATIENCE)
+        client.delete("ready")
 
 
 def _facts(told: Any) -> dict[bytes, bytes]:

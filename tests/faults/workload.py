@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import pyrq.aio
 from pyrq import Backoff, Bury, Drop, Retry, Totals
 from tests.faults.callers import Caller, PoolCaller, UniqueCaller
 from tests.faults.campaign import Trial
-from tests.faults.storm import Storm
+from tests.faults.storm import KINDS, Storm
 from tests.faults.traffic import Books, Traffic, finish, open_object
 from tests.integration.leaks import leaks
 from tests.servers import Server, leftovers, wait_until
@@ -23,6 +25,8 @@ from tests.servers import Server, leftovers, wait_until
 __all__ = ["HASTY", "HANDLED", "POOL", "STRICT", "SWEPT", "UNIQUE", "WAITING", "Crew", "Load"]
 
 _BOUND = 300.0
+_PART = 3
+"""Each queue is to have at least a third of its share of the items."""
 _BACKOFF = Backoff(first=0.01, most=0.1)
 _BASIC = {
     "add": 8,
@@ -51,6 +55,7 @@ HASTY = Traffic(
     retries=(0.02, 0.1, 0.3),
     waits=(None, 0.05),
     cancels=0.2,
+    singles=0.5,
     backlog=60,
 )
 """Calls are given up soon, or cancelled."""
@@ -114,29 +119,39 @@ class Load:
         self._leave = leave
         self._ended = threading.Event()
 
-    @property
-    def faults(self) -> int:
-        """How many faults have hit a call: without those that only delay, and those that hit new connections."""
-        return self._storm.total - self._storm.faults["slow"] - self._storm.faults["handshake"]
-
     def run(self, faults: int, items: int) -> None:
-        """Lets all work until so many faults have hit and so many items were accepted, or anybody fails."""
+        """Lets all work until so many faults have hit and so many items were accepted, or anybody fails.
+
+        Besides, everything that is to happen must have happened, and each queue must have had a part of its share.
+        """
+        least = items // len(self.books) // _PART + 1
 
         def is_over() -> bool:
             accepted = sum(books.account.accepted for books in self.books)
-            return self._ended.is_set() or (self.faults >= faults and accepted >= items)
+            is_enough = self._storm.hits >= faults and accepted >= items
+            return self._ended.is_set() or (is_enough and not self._lacks(least))
 
         work = [self._run_tasks, *(each for place in range(len(self._crews)) for each in self._work_of_threads(place))]
         threads = [threading.Thread(target=self._watch, args=[each], daemon=True) for each in work]
         for thread in threads:
             thread.start()
-        try:
+        with contextlib.suppress(AssertionError):
             wait_until(is_over, _BOUND)
-        finally:
-            self._ended.set()
-            for thread in threads:
-                thread.join(_BOUND)
+        lacks = self._lacks(least)
+        self._ended.set()
+        for thread in threads:
+            thread.join(_BOUND)
         self._trial.expect(not any(thread.is_alive() for thread in threads), "a call never came back")
+        self._trial.expect(not lacks, f"{self._who}: so much is missing: {', '.join(lacks)}")
+
+    def _lacks(self, least: int) -> list[str]:
+        """Gives what has not happened yet."""
+        idle = [f"items of {each.traffic.name}" for each in self.books if each.account.accepted < least]
+        kinds = [kind for kind in KINDS if not self._storm.faults[kind]]
+        tasks = any(crew.traffic.cancels and crew.tasks + crew.own_tasks for crew in self._crews)
+        cancels = ["cancellations"] if tasks and not any(each.cancelled for each in self.books) else []
+        sweeps = [f"sweeps of {each.traffic.name}" for each in self.books if each.traffic.is_swept and not each.swept]
+        return [*idle, *kinds, *cancels, *sweeps]
 
     def _goes_on(self) -> bool:
         return not self._ended.is_set()
@@ -254,19 +269,43 @@ class Load:
         """Takes out all that is left, in calm, and draws the balance."""
         self._storm.rate = 0.0
         self._storm.settle()
-        names = [books.traffic.name for books in self.books]
         with server.client() as client:
             for books in self.books:
                 if books.traffic.kind == "Pool":
                     _drain_pool(books, server.url)
                 else:
-                    _drain(books, server.url, client)
+                    _drain(books, server.url)
                 books.account.close(self._trial.ledger)
-            left = set(leaks(client, *names)) | leftovers(client)
+            left = self._left(client, server.url)
         self._trial.blame("stranded", len(left), f"keys that were left: {sorted(left)[:5]}")
-        self._trial.count("faults", self.faults)
+        self._trial.count("faults", self._storm.hits)
         for kind in sorted(self._storm.faults):
             self._trial.count(kind, self._storm.faults[kind])
+
+    def _left(self, client: Any, url: str) -> set[bytes]:
+        """Gives the keys that are left although nobody is there.
+
+        A move without an answer may bring something for some seconds yet, and so long it is not forgotten who made it.
+        Where there is time, that is waited for; else such notes may stay as long as they hold.
+        """
+        queues = [books.traffic for books in self.books if books.traffic.kind != "Pool"]
+        names = [books.traffic.name for books in self.books]
+
+        def find() -> set[bytes]:
+            return set(leaks(client, *names)) | leftovers(client)
+
+        def is_forgotten() -> bool:
+            for each in queues:
+                with getattr(pyrq, each.kind)(each.name, url) as queue:
+                    queue.re_enqueue_all_items()
+            time.sleep(0.2)
+            return not find()
+
+        if self._trial["patience"]:
+            with contextlib.suppress(AssertionError):
+                wait_until(is_forgotten, self._trial["patience"])
+            return find()
+        return find() - {key for each in queues for key in _notes_of_moves(client, each.name)}
 
 
 class _Handler:
@@ -299,7 +338,7 @@ class _Handler:
         trial.expect(told == self._done, f"a consumer counted {told} items that were done with, of {self._done}")
 
 
-def _drain(books: Books, url: str, client: Any) -> None:
+def _drain(books: Books, url: str) -> None:
     """Takes out what is left of a queue. Where every call was answered, nobody who has left holds anything."""
     traffic = books.traffic
     with getattr(pyrq, traffic.kind)(traffic.name, url) as queue:
@@ -308,7 +347,6 @@ def _drain(books: Books, url: str, client: Any) -> None:
         books.trial.count("given_back", back)
 
         def is_empty() -> bool:
-            _end_registrations(client, f"{traffic.name}/consumers")
             queue.re_enqueue_all_items()
             queue.dead.redrive()
             items = queue.get_items(1000)
@@ -320,14 +358,16 @@ def _drain(books: Books, url: str, client: Any) -> None:
         wait_until(is_empty, _BOUND)
 
 
-def _end_registrations(client: Any, consumers: str) -> None:
-    """Makes it long ago that somebody's blocking move was under way: nothing is any more.
+def _notes_of_moves(client: Any, name: str) -> set[bytes]:
+    """Gives the keys that only say until when moves of consumers may bring something, if all of it is to come.
 
-    A move without an answer may bring something for some seconds yet, and so long its target is not forgotten.
+    When the last sweep was is known as long as any such note is there.
     """
-    for field in client.hkeys(consumers):
-        if field.endswith(b"/landing"):
-            client.hset(consumers, field, "1.000000")
+    now, notes = client.time()[0], client.hgetall(f"{name}/consumers")
+    if not notes or any(not field.endswith(b"/landing") or float(until) <= now for field, until in notes.items()):
+        return set()
+    fine = {f"{name}/consumers".encode()}
+    return fine | ({f"{name}/meta".encode()} if client.hkeys(f"{name}/meta") == [b"swept"] else set())
 
 
 def _drain_pool(books: Books, url: str) -> None:

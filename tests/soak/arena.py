@@ -202,6 +202,17 @@ class Arena(abc.ABC):
 
     # For rounds
 
+    def limit_repeats(self, most: int, who: str) -> None:
+        """Judges what was handled again in this round.
+
+        Args:
+            most: how much may have been.
+            who: by whom.
+        """
+        assert isinstance(self.account, AtLeastOnce)
+        beyond = max(0, self.account.again - most)
+        self.trial.blame("extra", beyond, f"{self.name}: handled again, beyond the {most} that {who}")
+
     def items(self, rng: random.Random, many: int, prefix: str, copies: float) -> list[str]:
         """Makes items.
 

@@ -16,10 +16,12 @@ from pyrq.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError
 from tests.servers import World
 from tests.soak.arena import Arena
 
-__all__ = ["Actor", "Answer", "Consumer", "Habits", "Load", "Producer"]
+__all__ = ["CONSUMERS", "Actor", "Answer", "Consumer", "Habits", "Load", "Producer"]
 
 Answer = Literal["done", "short", "unknown", "refused"]
 """What is known of a call; "short" is done, and confirmed by too few."""
+CONSUMERS = 4
+"""So many consumers a queue has: two in each world."""
 _NAP = 0.02
 _PATIENCE = 90.0
 

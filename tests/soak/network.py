@@ -40,8 +40,8 @@ class Network(Arena):
                 counted = 0
                 while self.goes_on():
                     self.stopped.wait(_TICK)
-                    self.trial.count("faults", (total := storm.total) - counted)
-                    counted = total
+                    self.trial.count("faults", (hits := storm.hits) - counted)
+                    counted = hits
             finally:
                 storm.rate = 0.0
                 storm.settle()

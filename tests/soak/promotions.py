@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from pyrq import Replicas
 from tests.faults.relay import Relay
+from tests.faults.watch import catch_up
 from tests.servers import Binary, Server, wait_until
 from tests.soak.arena import Arena, AtLeastOnce, Site, drain, options_for
-from tests.soak.load import Answer, Consumer, Habits, Load
+from tests.soak.load import CONSUMERS, Answer, Consumer, Habits, Load
 
 __all__ = ["Promotions"]
 
@@ -36,10 +37,9 @@ class _Pair(Site):
 
     def follow(self, follower: Server, leader: Server) -> None:
         """Makes a server a replica of the other, and waits until it has it all."""
-        with follower.client() as replica, leader.client(single_connection_client=True) as primary:
+        with follower.client() as replica:
             replica.replicaof("127.0.0.1", str(self.replication[leader.port].port))
-            wait_until(lambda: primary.set("ready", 1) and primary.wait(1, 1000) == 1, _PATIENCE)
-            primary.delete("ready")
+        catch_up(leader)
 
     def swap(self) -> None:
         """Notes that the second is the primary now."""
@@ -86,10 +86,11 @@ class Promotions(Arena):
 
     def play(self, site: Site, name: str, rng: random.Random) -> None:
         assert isinstance(site, _Pair)
-        load = Load(self, name, site.front.url, _HABITS, rng, _Careless)
+        load, promotions = Load(self, name, site.front.url, _HABITS, rng, _Careless), 0
         try:
             while self.goes_on():
                 if self.behind("promotions"):
+                    promotions += 1
                     self._promote(site, load, rng)
                     self.trial.count("promotions")
                 else:
@@ -98,6 +99,9 @@ class Promotions(Arena):
             self.take_up()
             load.stop()
         drain(self.trial, self.account, name, site.servers[0])
+        # A consumer handles no other batch as long as the ack of the last one is not confirmed.
+        most = promotions * CONSUMERS * _HABITS.batch
+        self.limit_repeats(most, f"{promotions} promotions can have given back")
 
     def _promote(self, pair: _Pair, load: Load, rng: random.Random) -> None:
         old, new = pair.servers

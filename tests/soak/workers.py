@@ -151,14 +151,9 @@ class Workers(Arena):
             self.trial.expect(not any(crew.dismiss()), "a worker that is stopped ends well")
         finally:
             crew.close()
-        self._limit_repeats(len(crew.killed) * _BATCH)
+        self.limit_repeats(len(crew.killed) * _BATCH, "the dead can have held")
         drain(self.trial, self.account, name, server)
         self._read_logs()
-
-    def _limit_repeats(self, most: int) -> None:
-        assert isinstance(self.account, AtLeastOnce)
-        beyond = max(0, self.account.again - most)
-        self.trial.blame("extra", beyond, f"handled again, beyond the {most} that the dead can have held")
 
     def _work(self, crew: _Crew, queue: Queue[Any], rng: random.Random) -> None:
         while self.goes_on():

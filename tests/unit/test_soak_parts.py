@@ -10,7 +10,7 @@ import pytest
 
 from pyrq import Queue
 from tests.faults.ledger import Ledger
-from tests.integration.leaks import leaks
+from tests.integration.leaks import leaks, remains
 from tests.lossy import raw_client
 from tests.servers import Binary
 from tests.soak.__main__ import ARENAS
@@ -154,6 +154,26 @@ def test_only_sessions_that_expire_may_be_left(request: pytest.FixtureRequest) -
     queue.close()
 
 
+def test_what_was_drained_holds_nothing(request: pytest.FixtureRequest) -> None:
+    url = f"memory://{request.node.name}"
+    client = raw_client(url)
+    queue = Queue("orders", url, max_deliveries=1)
+    queue.add_item("waits")
+    assert remains(client, "orders").keys() == {b"orders"}
+    queue.get_items(1)
+    queue.reject_items(["waits"])
+    queue.add_item("late", delay=60)
+    assert leaks(client, "orders") == {}
+    assert remains(client, "orders").keys() == {b"orders/dead", b"orders/delayed"}
+    client.delete("orders/delayed")
+    queue.dead.purge()
+    assert remains(client, "orders") == {}
+    (session,) = client.scan_iter("*/session/*")
+    client.persist(session)
+    assert remains(client, "orders").keys() == {session}
+    queue.close()
+
+
 # Arenas
 
 
@@ -179,6 +199,19 @@ def test_an_arena_that_raises_has_failed(arena: Nothing) -> None:
     thread.join()
     assert arena.trial.ledger.wrongs["failed"] == 1
     assert "on purpose" in arena.trial.ledger.reasons[0]
+
+
+class Repeating(Nothing):
+    name = "repeating"
+    kind_of_account = AtLeastOnce
+
+
+@pytest.mark.parametrize(("most", "beyond"), [(0, 2), (1, 1), (2, 0), (3, 0)])
+def test_what_comes_again_too_often_is_blamed(tmp_path: Path, most: int, beyond: int) -> None:
+    arena = Repeating(3600, 1, tmp_path, threading.Event())
+    arena.account.acked(["a", "b", "a", "b"])
+    arena.limit_repeats(most, "the dead can have held")
+    assert arena.trial.ledger.wrongs["extra"] == beyond
 
 
 def test_items_can_be_piled_up_ahead_of_the_plan(arena: Nothing) -> None:
