@@ -214,7 +214,7 @@ class AsyncRedisBackend:
                 connection = await self._pool.get_connection(*_redis.POOL_ARGS)
             except (exceptions.RedisError, OSError) as error:
                 raise _redis.unreached(error) from None
-            except BaseException as error:
+            except (Exception, asyncio.CancelledError) as error:  # not GeneratorExit: nothing can be awaited then
                 await _redis.forget_idle(self._pool)
                 if isinstance(error, _redis.UNREADABLE):
                     raise _redis.misconnected(error) from None
