@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from pyrq.cli.facts import Asked, Facts, QueueFacts, Way
 from pyrq.core.consuming import OLD_TIMEOUT
+from pyrq.core.wire import LEAST_FOR_FSYNC, LEAST_VERSION
 
 __all__ = ["Finding", "Level", "advise", "advise_way"]
 
@@ -38,8 +39,6 @@ class Finding:
 
 Findings = Iterator[Finding]
 
-_LEAST = {"redis": (6, 2), "valkey": (7, 2)}
-_LEAST_FOR_FSYNC = (7, 2)
 _LUA_MENDED: dict[str, dict[tuple[int, ...], int]] = {
     "redis": {(6, 2): 20, (7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2},
     "valkey": {(7, 2): 12, (8, 0): 7, (8, 1): 6, (9, 0): 2},
@@ -98,7 +97,7 @@ def _named(facts: Facts) -> str:
 
 
 def _version(facts: Facts) -> Findings:
-    least = _LEAST.get(facts.kind)
+    least = LEAST_VERSION.get(facts.kind)
     if least is None or not facts.version:
         yield Finding(Level.UNKNOWN, f"{_named(facts)}: py-rq is not tested with it", "Use Redis or Valkey")
     elif facts.version < least:
@@ -111,7 +110,7 @@ def _version(facts: Facts) -> Findings:
 
 def _lua(facts: Facts) -> Findings:
     branches = _LUA_MENDED.get(facts.kind)
-    if branches is None or not facts.version or facts.version < _LEAST[facts.kind]:
+    if branches is None or not facts.version or facts.version < LEAST_VERSION[facts.kind]:
         return
     branch, patch = facts.version[:2], branches.get(facts.version[:2])
     if branch > max(branches) or (patch is not None and facts.version >= (*branch, patch)):
@@ -263,7 +262,7 @@ def _replicas(facts: Facts, asked: Asked) -> Findings:
 def _fsync(facts: Facts, asked: Asked) -> Findings:
     change = f"{_keep('appendonly', 'yes')}; CONFIG SET appendfsync always"
     first, last = _FALSE_FSYNC.get(facts.kind, ((), ()))
-    if facts.version and facts.version < _LEAST_FOR_FSYNC:
+    if facts.version and facts.version < LEAST_FOR_FSYNC.get(facts.kind, (0,)):
         yield Finding(Level.FAIL, "Fsync needs Redis 7.2 or newer, or Valkey 7.2 or newer", "Upgrade, or use Replicas")
     elif facts.append_only is False:
         yield Finding(Level.FAIL, "Fsync is refused: there is no append-only file", change)

@@ -18,6 +18,8 @@ from pyrq.core.options import Durability, Fsync, Replicas
 from pyrq.core.replies import number
 
 __all__ = [
+    "LEAST_FOR_FSYNC",
+    "LEAST_VERSION",
     "NeedsSource",
     "Refusal",
     "TryLater",
@@ -79,8 +81,8 @@ _MOST_SEARCHED = 1 << 18
 _STRANGE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What it raises to read a reply that is not what its script gives."""
 
-_LEAST_VERSION = {"redis": (6, 2), "valkey": (7, 2)}
-_LEAST_FOR_FSYNC = {"redis": (7, 2), "valkey": (7, 2)}
+LEAST_VERSION = {"redis": (6, 2), "valkey": (7, 2)}
+LEAST_FOR_FSYNC = {"redis": (7, 2), "valkey": (7, 2)}
 _MOST_OF_VERSION = 20
 _WHO_IS_IT = "Is it Redis or Valkey, and nothing in between?"
 _ON_A_REPLICA = "cannot be used with replica instances"
@@ -380,9 +382,9 @@ def check_server(hello: Any, durability: Durability | None) -> None:
         server, text, version = _read_hello(hello)
     except _STRANGE as error:
         raise _misunderstood((), type(error).__name__) from None
-    if version < _LEAST_VERSION.get(server, (0,)):
+    if version < LEAST_VERSION.get(server, (0,)):
         raise errors.ServerTooOldError(f"{errors.ServerTooOldError._default_message()} This is {server} {text}.")
-    if isinstance(durability, Fsync) and version < _LEAST_FOR_FSYNC.get(server, (0,)):
+    if isinstance(durability, Fsync) and version < LEAST_FOR_FSYNC.get(server, (0,)):
         raise errors.ServerTooOldError(
             f"Fsync needs Redis 7.2 or newer, or Valkey 7.2 or newer. This is {server} {text}."
         )
@@ -394,4 +396,4 @@ def _read_hello(hello: Any) -> tuple[str, str, tuple[int, ...]]:
     server, text = facts[b"server"].decode("ascii"), facts[b"version"].decode("ascii")
     text = re.sub(r"[^\d.]", "", text)[:_MOST_OF_VERSION]
     version = tuple(int(part) for part in re.findall(r"\d+", text)[:2])
-    return server if server in _LEAST_VERSION else "another server", text, version
+    return server if server in LEAST_VERSION else "another server", text, version
