@@ -125,7 +125,7 @@ class Lossy:
         """Answers a blocking move; None where its caller is cancelled meanwhile."""
         self.answer_wake: Callable[[], bool] = lambda: True
         """Ends all moves; says whether those whose answer was lost are over, too."""
-        self.deadline, self.reply_timeout = inner.deadline, inner.reply_timeout
+        self.deadline, self.reply_timeout, self.gathers = inner.deadline, inner.reply_timeout, inner.gathers
         self.early: list[str] = []
         """The scripts that ran before the whole of their pipeline was sent again; whoever asks clears it before."""
         self._inner, self._scripts, self._doubts = inner, scripts, 0

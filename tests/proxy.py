@@ -13,7 +13,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from pyrq.core import ops, pool_ops
+from pyrq.core import ops, pool_ops, session_ops
 from pyrq.core.script import Script
 
 __all__ = ["ALL", "MOVE", "SCRIPTS", "Proxy"]
@@ -24,7 +24,7 @@ MOVE = "blocking move"
 
 ALL = [
     script
-    for module in (pool_ops, ops)
+    for module in (pool_ops, ops, session_ops)
     for value in vars(module).values()
     for script in (reversed(value) if isinstance(value, list) else [value])
     if isinstance(script, Script)

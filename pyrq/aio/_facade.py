@@ -17,11 +17,11 @@ Self = TypeVar("Self", bound="Facade[Any]")
 class Facade(Generic[T]):
     """A queue or a pool, as an object that tasks share."""
 
-    def _start(self, setup: Setup[T], redis: object, retry: float | None) -> None:
-        self._redis, self._retry = redis, retry
+    def _start(self, setup: Setup[T], redis: object, retry: float | None, gather: bool | None) -> None:
+        self._redis, self._retry, self._gather = redis, retry, gather
         self._setup = setup
         self._codec = setup.codec
-        self._run = Runner(setup, redis, retry)
+        self._run = Runner(setup, redis, retry, gather)
 
     @property
     def name(self) -> str:
@@ -58,10 +58,10 @@ class Facade(Generic[T]):
         return self._origin()
 
     def _origin(self) -> dict[str, Any]:
-        return {"setup": self._setup, "redis": self._redis, "retry": self._retry}
+        return {"setup": self._setup, "redis": self._redis, "retry": self._retry, "gather": self._gather}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._start(state["setup"], state["redis"], state["retry"])
+        self._start(state["setup"], state["redis"], state["retry"], state["gather"])
 
     def __copy__(self: Self) -> Self:
         other = type(self).__new__(type(self))

@@ -1,4 +1,4 @@
-"""Runs the calls of one facade object: checks the server once, leases lanes, burns doubtful ones."""
+"""Runs the calls of one facade object: alone, in chunks, again and again; what they bring, and giving it back."""
 
 from __future__ import annotations
 
@@ -6,84 +6,36 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import finalize
 
-from pyrq.backends import AsyncBackend, connect_async
-from pyrq.backends.identity import client_id, process_id
-from pyrq.core import ops
+from pyrq.aio._sending import Builder, Sending
+from pyrq.core import ops, session_ops
 from pyrq.core.call import Call
 from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError
 from pyrq.core.keys import Keys
-from pyrq.core.member import Member, Setup
-from pyrq.core.options import Durability, check_wait_fits
-from pyrq.core.session import EVERYTHING, Held, Identity, Inbox, Lane, session_ttl
-from pyrq.core.waiting import LATEST_START, NO_WAIT, WAKE_EVERY, WAKE_TRIES, Found, Patience, Wait, pause_after
+from pyrq.core.member import Member
+from pyrq.core.options import Durability
+from pyrq.core.session import EVERYTHING, Held, Inbox, Lane, Returning
+from pyrq.core.waiting import (
+    LATEST_START,
+    NO_WAIT,
+    WAKE_EVERY,
+    WAKE_TRIES,
+    Found,
+    Patience,
+    Wait,
+    pause_after,
+)
 from pyrq.core.work import Work
 
 __all__ = ["Runner"]
 
 R = TypeVar("R")
 
-Builder = Callable[[Keys, Identity, Held], Call[R]]
 
-
-class Runner:
+class Runner(Sending):
     """What a facade's methods are written with. Tasks share it."""
-
-    def __init__(self, setup: Setup[Any], redis: object, retry: float | None) -> None:
-        """Connects; sends nothing yet.
-
-        Args:
-            setup: the checked options.
-            redis: a client, a pool, a URL, a backend or None.
-            retry: for how many seconds a call is retried.
-
-        Raises:
-            TypeError: redis is none of these.
-            ValueError: a wrong URL, or a wait that is longer than the socket timeout.
-        """
-        self.setup = setup
-        self.backend: AsyncBackend = connect_async(redis, retry=retry)
-        self.owned = self.backend is not redis
-        check_wait_fits(setup.durability, self.backend.reply_timeout)
-        self._places: dict[int, tuple[Member, asyncio.Lock]] = {}
-        self._place()
-
-    def _place(self) -> tuple[Member, asyncio.Lock]:
-        process = process_id()
-        place = self._places.get(process)
-        # setdefault is one step: threads of a fork that come in together get the same.
-        return place if place else self._places.setdefault(process, self._join())
-
-    def _join(self) -> tuple[Member, asyncio.Lock]:
-        keys = Keys.of(self.setup.name, client_id(self.setup.label), self.setup.kind)
-        member = Member(keys, session_ttl(self.backend.deadline), self.backend.doubts)
-        member.closed = any(other.closed for other, _ in self._places.values())
-        return member, asyncio.Lock()
-
-    @property
-    def get_lock(self) -> asyncio.Lock:
-        """What one get at a time holds, in this process."""
-        return self._place()[1]
-
-    def member(self) -> Member:
-        """Gives who this object is in this process."""
-        return self._place()[0]
-
-    async def ready(self) -> Member:
-        """Gives who this object is, after checking once that the server allows what is needed.
-
-        Raises:
-            QueueClosedError: it is closed.
-            RqError: the server is too old, gone, or does not allow it.
-        """
-        member = self.member()
-        member.check_open()
-        if not member.checked:
-            await self.backend.run([member.probe()])
-            member.checked = True
-        return member
 
     async def look(self, build: Callable[[Keys], Call[R]]) -> R:
         """Runs a call that changes nothing."""
@@ -104,30 +56,6 @@ class Runner:
             await self._burn(member, doubtful)
         return await self._change(build, None)
 
-    async def insist(self, build: Builder[R], goes_on: Callable[[RqError], Awaitable[bool]]) -> R:
-        """Runs one call that changes something; after a failure it sends the very same again, if that is wished.
-
-        So it takes effect once, whatever became of its earlier sendings.
-
-        Args:
-            build: makes the call.
-            goes_on: is told of each failure, and says whether to send it again.
-        """
-        member = await self.ready()
-
-        async def send(lane: Lane) -> R:
-            identity = lane.next()
-            while True:
-                # What is kept may change meanwhile; the server goes by the identity.
-                call = build(member.keys, identity, member.session.inbox.held)
-                try:
-                    return await self._send(member, call, self.setup.durability)
-                except RqError as error:
-                    if isinstance(error, NotEnoughSyncedSlavesError) or not await goes_on(error):
-                        raise
-
-        return await self._on_lane(member, send)
-
     async def _change(self, build: Builder[R], durability: Durability | None) -> R:
         member = await self.ready()
         held = member.session.inbox.held
@@ -135,78 +63,22 @@ class Runner:
             member, lambda lane: self._send(member, build(member.keys, lane.next(), held), durability)
         )
 
-    async def _on_lane(self, member: Member, use: Callable[[Lane], Awaitable[R]]) -> R:
-        """Leases a lane to a call, and takes it back by how the call ended."""
-        session = member.session
-        lane = session.lease()
-        doubts = self.backend.doubts
-        try:
-            result = await use(lane)
-        except NotEnoughSyncedSlavesError as error:
-            # While the error may still ask, no later call may overwrite the lane's record.
-            finalize(error, session.free, [lane]).atexit = False
-            raise
-        except BaseException as error:
-            # A refusal is an answer, where nothing was sent more than once.
-            refused = isinstance(error, RqError) and not isinstance(error, OutcomeUnknown)
-            (session.free if refused and self.backend.doubts == doubts else session.doubt)([lane])
-            raise
-        if self.backend.doubts == doubts:
-            session.free([lane])
-        else:
-            await self._burn(member, [lane])
-        return result
-
-    async def _send(
-        self, member: Member, call: Call[R], durability: Durability | None = None, burn: Sequence[Identity] = ()
-    ) -> R:
-        """Runs a call, and in front of it burns what may still be under way."""
-        result: R = (await self._send_all(member, [call], durability, burn))[-1]
-        return result
-
-    async def _send_all(
-        self,
-        member: Member,
-        calls: Sequence[Call[Any]],
-        durability: Durability | None = None,
-        burn: Sequence[Identity] = (),
-    ) -> list[Any]:
-        session = member.session
-        doubtful = session.doubtful()
-        lasts = [*burn, *(lane.last() for lane in doubtful)]
-        burns: list[Call[Any]] = [ops.burn(member.keys, lasts)] if lasts else []
-        try:
-            results = await self.backend.run([*burns, *calls], durability)
-        except BaseException as error:
-            done = isinstance(error, NotEnoughSyncedSlavesError)
-            (session.free if done else session.doubt)(doubtful)
-            raise
-        session.free(doubtful)
-        return results
-
-    async def _burn(self, member: Member, lanes: Sequence[Lane]) -> None:
-        """Burns what may still be under way, so that it can't run late; if that fails, the next call tries again."""
-        try:
-            await self.backend.run([ops.burn(member.keys, [lane.last() for lane in lanes])])
-        except BaseException as error:
-            member.session.doubt(lanes)
-            if not isinstance(error, RqError):
-                raise
-            return
-        member.session.free(lanes)
-
     async def change_all(self, work: Work, build: Callable[[list[bytes]], Builder[int]]) -> int:
-        """Runs a call in chunks, one after another, and gives the sum of what they gave."""
+        """Runs a call about what the caller has in hand in chunks, and gives the sum of what they gave."""
+        return await self.run_all(work, lambda chunk: self.settle(build(chunk)))
+
+    async def run_all(self, work: Work, change: Callable[[list[bytes]], Awaitable[int]]) -> int:
+        """Does something with one chunk after another, and gives the sum of what that gave."""
         self.member().check_open()
         for chunk in work.chunks():
             try:
-                work.done += await self._settle(build(chunk))
+                work.done += await change(chunk)
             except RqError as error:
                 work.failed(error, len(chunk))
                 raise
         return work.done
 
-    async def _settle(self, build: Builder[R]) -> R:
+    async def settle(self, build: Builder[R]) -> R:
         """Runs a call about what the caller has in hand.
 
         It hides what waits in the inbox from the server's search. Were that handed out and acknowledged while the call
@@ -218,6 +90,15 @@ class Runner:
         async with self.get_lock:
             await self.settle_release()
             return await self.change(build)
+
+    async def acknowledge(self, items: list[bytes]) -> int:
+        """Acknowledges up to 1,000 items that the caller has in hand, by proof where that can be; gives how many."""
+        proof = self.member().session.inbox.prove(items)
+        if proof is not None:
+            many = await self.change(lambda keys, identity, _: ops.ack_all(keys, identity, proof, len(items)))
+            if many >= 0:
+                return many
+        return await self.settle(lambda keys, identity, held: ops.ack(keys, identity, held, items))
 
     async def repeat(self, build: Builder[tuple[int, int]]) -> int:
         """Runs a call again and again until it says that nothing is left, and gives the sum."""
@@ -238,19 +119,18 @@ class Runner:
         blocked = member.session.moves.count(time.monotonic())
         if blocked:
             wait = replace(wait, blocked=blocked)
-        if inbox:
-            wait = replace(wait, slice_ms=0)
         found = Found([], inbox.tenure, False, 0.0, 0.0)
-        while len(inbox) < count:
-            asked = min(count - len(inbox), ops.CHUNK)
+        while (missing := count - len(inbox)) > 0:
+            if inbox and wait.slice_ms:
+                wait = replace(wait, slice_ms=0)
+            asked = min(missing, ops.CHUNK)
             identity = inbox.lane.next()
             found = await self._send(member, ops.get(member.keys, identity, inbox.held, asked, wait))
             if found.items:
                 inbox.arrived(identity, found)
-                wait = replace(wait, slice_ms=0)
             if len(found.items) < asked:
                 break
-        return replace(found, items=inbox.peek(count))
+        return found.giving(inbox.peek(count))
 
     async def ack_and_take(self, acked: Sequence[bytes], count: int) -> tuple[int, Found, bool]:
         """Acknowledges up to 1,000 items and takes up to 1,000, in one round trip.
@@ -262,18 +142,24 @@ class Runner:
         keys, held = member.keys, inbox.held
         identity = inbox.lane.next()
         asked = min(max(0, count - len(inbox)), ops.CHUNK)
-        wait = replace(NO_WAIT, blocked=member.session.moves.count(time.monotonic()))
+        blocked = member.session.moves.count(time.monotonic())
+        wait = Wait(blocked=blocked) if blocked else NO_WAIT
         get = ops.get(keys, identity, held, asked, wait)
+        # Where both wait for replicas and too few answer, what was not proved must not pass for what was done.
+        proof = None if self.setup.durability else inbox.prove(acked)
 
         async def send(lane: Lane) -> tuple[int, Found]:
-            calls = [ops.ack(keys, lane.next(), held, acked), get]
-            *_, many, found = await self._send_all(member, calls, self.setup.durability)
+            first = lane.next()
+            ack = ops.ack_all(keys, first, proof, len(acked)) if proof else ops.ack(keys, first, held, acked)
+            *_, many, found = await self._send_all(member, [ack, get], self.setup.durability)
             return many, found
 
         many, found = await self._on_lane(member, send)
         if found.items:
             inbox.arrived(identity, found)
-        return many, replace(found, items=inbox.peek(count)), len(found.items) == asked
+        if many < 0:
+            many = await self.change(lambda keys, identity, held: ops.ack(keys, identity, held, acked))
+        return many, found.giving(inbox.peek(count)), len(inbox) < count and len(found.items) == asked
 
     async def _open_inbox(self) -> tuple[Member, Inbox]:
         """Gives the inbox, after whatever an earlier call left unsettled."""
@@ -342,7 +228,7 @@ class Runner:
         if not inbox.lane.sequence:
             return 0
         total, left = await self.settle_release()
-        inbox.keep(0)  # it is among what is held
+        inbox.forget()  # it is among what is held
         while left:
             moved, left = await self._begin_release(member, replace(inbox.held, kept=EVERYTHING), None)
             total += moved
@@ -351,7 +237,7 @@ class Runner:
     async def _begin_release(self, member: Member, held: Held, durability: Durability | None) -> tuple[int, int]:
         session = member.session
         lane, blocked = session.lease(), session.moves.count(time.monotonic())
-        session.returning = lane, ops.release(member.keys, lane.next(), held, blocked)
+        session.returning = Returning(lane, ops.release(member.keys, lane.next(), held, blocked), held.kept)
         return await self._give_back(member, durability)
 
     async def settle_release(self) -> tuple[int, int]:
@@ -368,7 +254,7 @@ class Runner:
     async def _give_back(self, member: Member, durability: Durability | None) -> tuple[int, int]:
         session = member.session
         assert session.returning
-        lane, call = session.returning
+        lane, call, kept = session.returning.lane, session.returning.call, session.returning.kept
         doubts = self.backend.doubts
         try:
             moved, left = await self._send(member, call, durability, [session.inbox.lane.last()])
@@ -376,10 +262,10 @@ class Runner:
             # It took effect; sent once more it gives its answer again. Its lane stays as it is: the error may ask.
             finalize(error, session.free, [lane]).atexit = False
             moved, left = await self._send(member, call)
-            session.inbox.keep(left)
+            session.inbox.forget(max(0, kept - left))
             session.returning = None
             raise
-        session.inbox.keep(left)
+        session.inbox.forget(max(0, kept - left))
         session.returning = None
         if self.backend.doubts == doubts and member.doubts == doubts:
             session.free([lane])
@@ -406,7 +292,7 @@ class Runner:
                 given = await give_back()
                 # While a request may still be under way, its record must outlive it; it expires by itself.
                 if member.session.at_rest() and member.doubts == self.backend.doubts:
-                    await self.backend.run([ops.forget(member.keys)])
+                    await self.backend.run([session_ops.forget(member.keys)])
         finally:
             if self.owned:
                 await self.backend.close()

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from pyrq.aio._joining import Joined, Share
 from pyrq.aio._looking import Looking
 from pyrq.aio._waits import wait_for_event
 from pyrq.aio.batch import Batch
@@ -46,6 +47,8 @@ class Handed(Generic[T]):
 
 class Taking(Looking[T]):
     """The part of a queue that hands items out."""
+
+    _joined: Joined | None = None
 
     async def get_items(self, count: int, timeout: float | None = None) -> list[T]:
         """Takes the oldest items. They are held by this consumer until they are acknowledged or rejected.
@@ -95,7 +98,7 @@ class Taking(Looking[T]):
         last = chunks.pop() if chunks and most else []
         self._run.member().check_open()
         try:
-            acked = await self._ack_raw([raw for chunk in chunks for raw in chunk])
+            acked = await self._ack_raw([raw for chunk in chunks for raw in chunk]) if chunks else 0
         except RqError as error:
             error.remaining = (error.remaining or 0) + len(last)
             raise
@@ -166,8 +169,31 @@ class Taking(Looking[T]):
         return handed, not slice_ms
 
     async def _hand_out(self, count: int, wait: Wait) -> Handed[T]:
+        if self._run.backend.gathers:
+            handed = self._claim(await self._together().get(count, wait))
+            if handed is not None:
+                return handed
         async with self._run.get_lock:
             return await self._decode(await self._run.take(count, wait), count, wait)
+
+    def _claim(self, share: Share) -> Handed[T] | None:
+        """Takes a share; gives None if that can't be done at once. Nothing is awaited: it was promised up to here."""
+        session = self._run.member().session
+        raw = session.inbox.peek(share.size)
+        decoded = decode_all(self._codec, raw)
+        if len(decoded.values) == share.size:
+            session.inbox.take(share.size)
+            return Handed(decoded.values, share.found.giving(raw), share.move)
+        if share.move is not None:
+            session.moves.end(share.move)
+        return None
+
+    def _together(self) -> Joined:
+        """Gives what joins the adds, and the gets, of this object in this process."""
+        member = self._run.member()
+        if self._joined is None or self._joined.member is not member:
+            self._joined = Joined(self._run, member, self._setup.limits)
+        return self._joined
 
     async def _ack_and_hand_out(self, raw: list[bytes], count: int, timeout: float | None, acked: int) -> Handed[T]:
         untold = len(raw)
@@ -210,10 +236,12 @@ class Taking(Looking[T]):
         _log.warning("queue %s: buried %d items: %s", self.name, len(spoilt), reason)
 
     async def _ack_raw(self, raw: list[bytes]) -> int:
-        return await self._run.change_all(
-            Work.forward(BytesCodec(), raw),
-            lambda chunk: lambda keys, identity, held: ops.ack(keys, identity, held, chunk),
-        )
+        return await self._run.run_all(Work.forward(BytesCodec(), raw), self._ack_chunk)
+
+    async def _ack_chunk(self, chunk: list[bytes]) -> int:
+        if self._run.backend.gathers:
+            return await self._together().ack(chunk)
+        return await self._run.acknowledge(chunk)
 
     async def _reject_raw(self, raw: list[bytes]) -> int:
         limits = self._setup.limits

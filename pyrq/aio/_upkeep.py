@@ -55,7 +55,7 @@ class Upkeep(Facade[T]):
             total = await self._run.repeat(
                 lambda keys, identity, _: ops.re_enqueue(keys, identity, None, self._setup.limits)
             )
-            self._run.member().session.inbox.keep(0)  # it was among what all hold
+            self._run.member().session.inbox.forget()  # it was among what all hold
         return total
 
     async def drop_timeout_items(self, timeout: float = 7200) -> int:
@@ -83,7 +83,7 @@ class Upkeep(Facade[T]):
         async with self._run.get_lock:
             await self._run.settle_release()
             total = await self._run.repeat(lambda keys, identity, _: ops.drop(keys, identity, None))
-            self._run.member().session.inbox.keep(0)  # it was among what all hold
+            self._run.member().session.inbox.forget()  # it was among what all hold
         return total
 
     # Items that fail again and again

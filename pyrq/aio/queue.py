@@ -48,6 +48,7 @@ class Queue(Taking[T]):
         client_id: str | None = None,
         durability: Durability | None = None,
         retry: float | None = None,
+        gather: bool | None = None,
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
@@ -68,6 +69,7 @@ class Queue(Taking[T]):
         client_id: str | None = None,
         durability: Durability | None = None,
         retry: float | None = None,
+        gather: bool | None = None,
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
@@ -87,6 +89,7 @@ class Queue(Taking[T]):
         client_id: str | None = None,
         durability: Durability | None = None,
         retry: float | None = None,
+        gather: bool | None = None,
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
@@ -111,6 +114,9 @@ class Queue(Taking[T]):
             durability: `Replicas` or `Fsync`: what each change waits for. None for nothing.
             retry: for how many seconds a call is sent again after a lost connection or reply, 0 to 3,600. None for 30;
                 a backend has its own.
+            gather: whether calls that are made at the same time go out together, in one pipeline, and the adds and the
+                gets among them as one call each; what each call means stays the same. None: in asyncio yes, for threads
+                no; a backend has its own.
             synced_slaves_enabled: whether each change waits for replicas, as in the older libraries; the same as
                 `durability=Replicas(synced_slaves_count, synced_slaves_timeout)`.
             synced_slaves_count: for how many replicas, from 1.
@@ -132,7 +138,8 @@ class Queue(Taking[T]):
         synced_slaves = (synced_slaves_enabled, synced_slaves_count, synced_slaves_timeout)
         rollback = (max_retry_rollback, max_timeout_in_queue)
         limits = (max_deliveries, max_size, dead_max)
-        self._start(QueueSetup.of(name, codec, client_id, durability, synced_slaves, rollback, limits), redis, retry)
+        setup = QueueSetup.of(name, codec, client_id, durability, synced_slaves, rollback, limits)
+        self._start(setup, redis, retry, gather)
 
     # Names
 
@@ -215,12 +222,16 @@ class Queue(Taking[T]):
         seconds, limits = check_seconds("delay", delay), self._setup.limits
         work = Work.forward(self._codec, items)
         if not seconds:
-            return await self._run.change_all(
-                work, lambda chunk: lambda keys, identity, _: ops.add(keys, identity, chunk, limits)
-            )
+            return await self._run.run_all(work, self._add_chunk)
         return await self._run.change_all(
             work, lambda chunk: lambda keys, identity, _: ops.put_off(keys, identity, chunk, seconds, limits)
         )
+
+    async def _add_chunk(self, chunk: list[bytes]) -> int:
+        if self._run.backend.gathers:
+            return await self._together().add(chunk)
+        limits = self._setup.limits
+        return await self._run.change(lambda keys, identity, _: ops.add(keys, identity, chunk, limits))
 
     # Settling
 
@@ -252,9 +263,7 @@ class Queue(Taking[T]):
             InvalidItemError: None, or a value that the codec refuses.
         """
         work = Work.forward(self._codec, items)
-        return await self._run.change_all(
-            work, lambda chunk: lambda keys, identity, held: ops.ack(keys, identity, held, chunk)
-        )
+        return await self._run.run_all(work, self._ack_chunk)
 
     async def reject_item(self, item: T) -> bool:
         """Gives one item back, as the next out.
@@ -334,6 +343,7 @@ class Queue(Taking[T]):
         stop: asyncio.Event | None = None,
         grace: float = 10.0,
         on_event: Callable[[ConsumerEvent], object] | None = None,
+        prefetch: int = 0,
     ) -> Totals:
         """Calls a handler with each item, and settles it by how that ends.
 
@@ -357,6 +367,8 @@ class Queue(Taking[T]):
             stop: an event that stops the consumer, or None.
             grace: for how many seconds handlers may finish after a stop, from 0.
             on_event: is called with what happens, a `ConsumerEvent`; or None.
+            prefetch: how many items are taken ahead of the handlers, 0 to 10,000, so that these do not wait for the
+                server. They are held while they wait, and no other consumer gets them. With it, `batch` says nothing.
 
         Returns:
             What it has done.
@@ -377,6 +389,7 @@ class Queue(Taking[T]):
             stop=stop,
             grace=grace,
             on_event=on_event,
+            prefetch=prefetch,
         ).run()
 
     async def consume_batches(
@@ -391,6 +404,7 @@ class Queue(Taking[T]):
         stop: asyncio.Event | None = None,
         grace: float = 10.0,
         on_event: Callable[[ConsumerEvent], object] | None = None,
+        prefetch: int = 0,
     ) -> Totals:
         """Calls a handler with lists of items, and settles each list by how that ends.
 
@@ -414,6 +428,8 @@ class Queue(Taking[T]):
             stop: an event that stops the consumer, or None.
             grace: for how many seconds handlers may finish after a stop, from 0.
             on_event: is called with what happens, a `ConsumerEvent`; or None.
+            prefetch: how many items are taken ahead of the handlers, 0 to 10,000, so that these do not wait for the
+                server; best a multiple of `batch`. They are held while they wait, and no other consumer gets them.
 
         Returns:
             What it has done.
@@ -434,6 +450,7 @@ class Queue(Taking[T]):
             stop=stop,
             grace=grace,
             on_event=on_event,
+            prefetch=prefetch,
         ).run()
 
     # The end

@@ -12,6 +12,7 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import redis
+from redis import asyncio as redis_asyncio
 from redis import exceptions
 
 from pyrq.core.errors import (
@@ -28,12 +29,15 @@ from pyrq.core.wire import NeedsSource, Refusal, failure_of
 __all__ = [
     "KEEPING",
     "LOST",
+    "MOMENT",
     "POOL_ARGS",
     "REFUSED",
     "UNREADABLE",
     "LostMoves",
     "forget_idle",
     "gone",
+    "kept",
+    "kept_at_most",
     "misconnected",
     "moves_on",
     "packed",
@@ -76,7 +80,14 @@ _TLS_TROUBLE = {
 }
 """What OpenSSL calls what went wrong. It is no secret, and not seen in what goes wrong most."""
 
+MOMENT = 0.1
+"""For so many seconds a connection that was in use is as good as it was then. Should it not be, that is found out when
+it is used, and the call sent again."""
+
 _MANY = 10_000
+_NOT_SMALL = 10
+_MOST_JOINED = 1 << 16
+"""Up to so many bytes go to the kernel in one piece; larger ones are not copied."""
 _VERSION = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
 POOL_ARGS: tuple[str, ...] = ("EVALSHA",) if _VERSION < (5, 3) else ()
 """What `get_connection` wants to be told: redis-py before 5.3 asks for a command's name and does not use it."""
@@ -119,7 +130,9 @@ def packed(connection: Any, sent: Sequence[tuple[bytes, ...]]) -> list[bytes]:
     if _pack is None:
         pieces: list[bytes] = connection.pack_commands(sent)
         return pieces
-    return [_pack(command) for command in sent]
+    pieces = [_pack(command) for command in sent]
+    # redis-py sends each piece by itself.
+    return [b"".join(pieces)] if len(pieces) > 1 and sum(map(len, pieces)) <= _MOST_JOINED else pieces
 
 
 def refusal(error: Exception) -> Refusal:
@@ -168,6 +181,31 @@ def gone(error: Exception) -> ServerGoneError:
     told = ServerGoneError(f"{ServerGoneError._default_message()} {why}".strip())
     told.__cause__ = error
     return told
+
+
+def kept_at_most(pool: Any, own: bool) -> int:
+    """Says how many connections of a pool may be kept when they are not in use.
+
+    Of a pool of our own all; of somebody else's one, if it is not small. None where the pool has something to do at
+    each loan: it asks a Sentinel where the primary is, or logs in anew with credentials that expire.
+    """
+    if type(pool) not in (redis.ConnectionPool, redis_asyncio.ConnectionPool):
+        return 0
+    if pool.connection_kwargs.get("credential_provider") is not None:
+        return 0
+    if own:
+        return _MANY
+    return 1 if (pool_size(pool) or _MANY) >= _NOT_SMALL else 0
+
+
+_kept: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_kept.clear)  # they are the parent's
+
+
+def kept(pool: Any) -> list[Any]:
+    """Gives the connections of a pool that are kept, the last used at the end. All its backends share them."""
+    return _kept.setdefault(pool, [])
 
 
 def reply_timeout(pool: Any) -> float | None:

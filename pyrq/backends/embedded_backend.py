@@ -25,7 +25,8 @@ class EmbeddedBackend(RedisBackend):
             server: the hold on it, which this backend lets go on `close`.
             deadline: for how many seconds a call is retried.
         """
-        super().__init__(urls.make_pool(_url_of(server)), deadline)
+        pool = urls.make_pool(_url_of(server))
+        super().__init__(pool, deadline, pool.disconnect)
         self._server = server
 
     def _revive(self, failure: Exception) -> None:
@@ -34,7 +35,7 @@ class EmbeddedBackend(RedisBackend):
 
     def close(self) -> None:
         """Closes the connections and lets go of the server; the last one out stops it."""
-        self._pool.disconnect()
+        super().close()
         self._server.close()
 
 
@@ -48,7 +49,8 @@ class AsyncEmbeddedBackend(AsyncRedisBackend):
             server: the hold on it, which this backend lets go on `close`.
             deadline: for how many seconds a call is retried.
         """
-        super().__init__(urls.make_pool_async(_url_of(server)), deadline)
+        pool = urls.make_pool_async(_url_of(server))
+        super().__init__(pool, deadline, pool.disconnect)
         self._server = server
 
     async def _revive(self, failure: Exception) -> None:
@@ -57,7 +59,7 @@ class AsyncEmbeddedBackend(AsyncRedisBackend):
 
     async def close(self) -> None:
         """Closes the connections and lets go of the server; the last one out stops it."""
-        await self._pool.disconnect()
+        await super().close()
         await asyncio.to_thread(self._server.close)
 
 

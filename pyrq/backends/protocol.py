@@ -21,11 +21,13 @@ class Backend(Protocol):
         reply_timeout: how long an answer is waited for, in seconds; None for ever. A wait for replicas must be shorter.
         doubts: how many sendings so far ended without an answer. It only grows. While it has not moved, no request of
             anybody can still be under way, and a session may be forgotten.
+        gathers: whether calls made at the same time go out together; queue objects then join their adds, and gets.
     """
 
     deadline: float
     reply_timeout: float | None
     doubts: int
+    gathers: bool
 
     def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
         """Runs calls in order, in one pipeline on one connection, with a wait for `durability` behind them.
@@ -87,11 +89,13 @@ class AsyncBackend(Protocol):
         deadline: for how many seconds a call is retried before it fails.
         reply_timeout: how long an answer is waited for, in seconds; None for ever. A wait for replicas must be shorter.
         doubts: how many sendings so far ended without an answer, those of cancelled tasks included. It only grows.
+        gathers: whether calls made at the same time go out together; queue objects then join their adds, and gets.
     """
 
     deadline: float
     reply_timeout: float | None
     doubts: int
+    gathers: bool
 
     async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
         """Runs calls in order, in one pipeline on one connection, with a wait for `durability` behind them.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from redis import exceptions
 
 from pyrq.backends import _redis
-from pyrq.core import ops
+from pyrq.backends.gather_async import Flights
+from pyrq.backends.lending_async import Lender
+from pyrq.core import session_ops
 from pyrq.core.call import Call
 from pyrq.core.errors import (
     AsyncNotEnoughSyncedSlavesError,
@@ -20,8 +22,8 @@ from pyrq.core.errors import (
     OutcomeUnknown,
     RqError,
     ServerBusyError,
-    ServerGoneError,
 )
+from pyrq.core.gathering import PATIENCE, Parcel, another, landed, packed_together, room_in_pipeline
 from pyrq.core.options import Durability
 from pyrq.core.retry import NoAnswer, Tries, Unreached
 from pyrq.core.wire import (
@@ -59,13 +61,14 @@ class AsyncRedisBackend:
         self.deadline = deadline
         self.reply_timeout = _redis.reply_timeout(pool)
         self.doubts = 0
+        self.gathers = True
         self._pool = pool
         self._on_close = on_close
         self._checked: set[Durability | None] = set()
+        self._flights: dict[Durability | None, Flights[Parcel, list[Any]]] = {}
         self._waiting: set[tuple[int, Any]] = set()
         self._lost = _redis.LostMoves()
-        self._size = _redis.pool_size(pool)
-        self._places = asyncio.Semaphore(self._size) if self._size else None
+        self._lender = Lender(pool, deadline, own=on_close is not None)
 
     async def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
         """Runs calls in order, as `AsyncBackend.run` says."""
@@ -73,7 +76,7 @@ class AsyncRedisBackend:
         tries = Tries(now() + self.deadline)
         while True:
             try:
-                return await self._attempt(calls, durability, tries.in_full)
+                return await self._attempt(Parcel(calls, tries.in_full), durability)
             except NotEnoughSyncedSlavesError as error:
                 raise AsyncNotEnoughSyncedSlavesError(error, lambda: self._confirm(calls, durability)) from None
             except (NeedsSource, TryLater, Unreached, RqError) as failure:
@@ -87,7 +90,7 @@ class AsyncRedisBackend:
         until = now() + seconds
         try:
             with self._moving():
-                async with self._connection() as connection:
+                async with self._lender.lend() as connection:
                     left = until - now()
                     if left < _LEAST_WAIT:
                         return False
@@ -105,7 +108,7 @@ class AsyncRedisBackend:
         move, moves = object(), _redis.moves_on(self._pool)
         moves.add(move)
         try:
-            if self._size and len(moves) >= self._size:
+            if self._lender.size and len(moves) >= self._lender.size:
                 raise ServerBusyError("No connection of the pool is free to wait on. Give it more connections.")
             yield
         finally:
@@ -146,21 +149,58 @@ class AsyncRedisBackend:
     async def _tell(self, command: tuple[bytes, ...]) -> Any:
         """Says something that may fail: what it is about ends by itself when its time is up."""
         try:
-            async with self._connection() as connection:
+            async with self._lender.lend() as connection:
                 return (await self._exchange(connection, [command]))[0]
         except (Unreached, TryLater, RqError):
             self._lost.doubt()
             return None
 
-    async def _attempt(self, calls: Sequence[Call[Any]], durability: Durability | None, in_full: bool) -> list[Any]:
-        async with self._connection() as connection:
+    async def _attempt(self, parcel: Parcel, durability: Durability | None) -> list[Any]:
+        if not self.gathers:
+            return await self._send(parcel, durability)
+        results: list[Any] = await self._flights_for(durability).go(parcel)
+        return results
+
+    def _flights_for(self, durability: Durability | None) -> Flights[Parcel, list[Any]]:
+        """Gives the flights of those that wait for the same."""
+        flights = self._flights.get(durability)
+        if flights is None:
+            flights = Flights(
+                lambda parcels: self._fly(parcels, durability), room_in_pipeline, PATIENCE, abandoned=self._doubt
+            )
+            self._flights[durability] = flights
+        return flights
+
+    def _doubt(self) -> None:
+        self.doubts += 1
+
+    async def _fly(self, parcels: Sequence[Parcel], durability: Durability | None) -> Sequence[Any]:
+        if len(parcels) == 1:
+            return [await self._send(parcels[0], durability)]
+        try:
+            return await self._send_together(parcels, durability)
+        except (NeedsSource, TryLater, Unreached, RqError) as failure:
+            return [failure, *(another(failure) for _ in parcels[1:])]
+
+    async def _send(self, parcel: Parcel, durability: Durability | None) -> list[Any]:
+        async with self._lender.lend() as connection:
             if durability not in self._checked:
                 await self._check(connection, durability)
-            replies = await self._exchange(connection, commands(calls, durability, in_full=in_full))
-            return results(calls, durability, replies)
+            replies = await self._exchange(connection, commands(parcel.calls, durability, in_full=parcel.in_full))
+            return results(parcel.calls, durability, replies)
+
+    async def _send_together(self, parcels: Sequence[Parcel], durability: Durability | None) -> list[Any]:
+        async with self._lender.lend() as connection:
+            if durability not in self._checked:
+                await self._check(connection, durability)
+            replies = await self._exchange(connection, packed_together(parcels, durability))
+            outcomes = landed(parcels, durability, replies)
+            if any(isinstance(each, Exception) and not isinstance(each, _redis.KEEPING) for each in outcomes):
+                await connection.disconnect(nowait=True)
+            return outcomes
 
     async def _confirm(self, calls: Sequence[Call[Any]], durability: Durability | None) -> None:
-        changing = [ops.confirm(call) for call in calls if call.script.identified]
+        changing = [session_ops.confirm(call) for call in calls if call.script.identified]
         await self.run(changing, durability)
 
     async def _check(self, connection: Any, durability: Durability | None) -> None:
@@ -206,49 +246,11 @@ class AsyncRedisBackend:
             # Not chained: its text may quote what could not be read.
             raise exceptions.InvalidResponse("The answer can't be read.") from None
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        """Lends a connection, waiting for one while the pool is spent; one that failed is closed."""
-        async with self._place():
-            try:
-                connection = await self._pool.get_connection(*_redis.POOL_ARGS)
-            except (exceptions.RedisError, OSError) as error:
-                raise _redis.unreached(error) from None
-            except (Exception, asyncio.CancelledError) as error:  # not GeneratorExit: nothing can be awaited then
-                await _redis.forget_idle(self._pool)
-                if isinstance(error, _redis.UNREADABLE):
-                    raise _redis.misconnected(error) from None
-                raise
-            try:
-                yield connection
-            except _redis.KEEPING:
-                raise
-            except BaseException:
-                await connection.disconnect(nowait=True)
-                raise
-            finally:
-                await self._pool.release(connection)
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        if self._places is None:
-            yield
-            return
-        try:
-            async with asyncio.timeout(max(1.0, self.deadline)):
-                await self._places.acquire()
-        except TimeoutError:
-            why = "No connection of the pool became free in time. Give it more connections."
-            raise Unreached(ServerGoneError(why)) from None
-        try:
-            yield
-        finally:
-            self._places.release()
-
     async def _revive(self, failure: Exception) -> None:
         """Does what may help before the next attempt; for subclasses that manage their server."""
 
     async def close(self) -> None:
         """Closes the pool if this backend made it."""
+        await self._lender.forget()
         if self._on_close is not None:
             await self._on_close()

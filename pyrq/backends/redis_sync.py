@@ -7,15 +7,17 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from redis import exceptions
 
 from pyrq.backends import _redis
-from pyrq.core import ops
+from pyrq.backends.gather_sync import Flights
+from pyrq.backends.lending_sync import Lender
+from pyrq.core import session_ops
 from pyrq.core.call import Call
 from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError, ServerBusyError, ServerGoneError
+from pyrq.core.gathering import PATIENCE, Parcel, another, landed, packed_together, room_in_pipeline
 from pyrq.core.options import Durability
 from pyrq.core.retry import NoAnswer, Tries, Unreached
 from pyrq.core.wire import (
@@ -39,6 +41,11 @@ _LEAST_WAIT = 0.001
 """To the server, 0 is for ever."""
 
 
+def _interrupted() -> NoAnswer:
+    """Tells a caller that another one, who sent for both, was interrupted: it may be done, or under way."""
+    return NoAnswer(ServerGoneError("Another thread, which sent this call with its own, was interrupted."))
+
+
 class RedisBackend:
     """Runs Calls on connections of a redis-py pool. See `pyrq.backends.Backend`."""
 
@@ -53,30 +60,22 @@ class RedisBackend:
         self.deadline = deadline
         self.reply_timeout = _redis.reply_timeout(pool)
         self.doubts = 0
+        self.gathers = False
         self._pool = pool
         self._on_close = on_close
         self._checked: set[Durability | None] = set()
+        self._flights: dict[Durability | None, Flights[Parcel, list[Any]]] = {}
         self._waiting: set[tuple[int, Any]] = set()
         self._lost = _redis.LostMoves()
-        self._size = _redis.pool_size(pool)
+        self._lender = Lender(pool, deadline, own=on_close is not None)
         self._pid = os.getpid()
-        self._places = self._make_places()
-
-    def _make_places(self) -> SimpleQueue[None] | None:
-        if not self._size:
-            return None
-        # Not a semaphore: one that Ctrl-C hits inside keeps its inner lock for ever (measured). This one is in C.
-        places: SimpleQueue[None] = SimpleQueue()
-        for _ in range(self._size):
-            places.put(None)
-        return places
 
     def run(self, calls: Sequence[Call[Any]], durability: Durability | None = None) -> list[Any]:
         """Runs calls in order, as `Backend.run` says."""
         tries = Tries(time.monotonic() + self.deadline)
         while True:
             try:
-                return self._attempt(calls, durability, tries.in_full)
+                return self._attempt(Parcel(calls, tries.in_full), durability)
             except NotEnoughSyncedSlavesError as error:
                 error._confirm = lambda: self._confirm(calls, durability)
                 raise
@@ -89,7 +88,7 @@ class RedisBackend:
         """Moves an item, or waits for one, as `Backend.move` says."""
         until = time.monotonic() + seconds
         try:
-            with self._moving(), self._connection() as connection:
+            with self._moving(), self._lender.lend() as connection:
                 left = until - time.monotonic()
                 if left < _LEAST_WAIT:
                     return False
@@ -107,7 +106,7 @@ class RedisBackend:
         move, moves = object(), _redis.moves_on(self._pool)
         moves.add(move)
         try:
-            if self._size and len(moves) >= self._size:
+            if self._lender.size and len(moves) >= self._lender.size:
                 raise ServerBusyError("No connection of the pool is free to wait on. Give it more connections.")
             yield
         finally:
@@ -148,21 +147,54 @@ class RedisBackend:
     def _tell(self, command: tuple[bytes, ...]) -> Any:
         """Says something that may fail: what it is about ends by itself when its time is up."""
         try:
-            with self._connection() as connection:
+            with self._lender.lend() as connection:
                 return (self._exchange(connection, [command]))[0]
         except (Unreached, TryLater, RqError):
             self._lost.doubt()
             return None
 
-    def _attempt(self, calls: Sequence[Call[Any]], durability: Durability | None, in_full: bool) -> list[Any]:
-        with self._connection() as connection:
+    def _attempt(self, parcel: Parcel, durability: Durability | None) -> list[Any]:
+        if not self.gathers:
+            return self._send(parcel, durability)
+        results: list[Any] = self._flights_for(durability).go(parcel)
+        return results
+
+    def _flights_for(self, durability: Durability | None) -> Flights[Parcel, list[Any]]:
+        """Gives the flights of those that wait for the same."""
+        if self._pid != os.getpid():  # a fork may have copied what other threads held
+            self._pid, self._flights = os.getpid(), {}
+        flights = self._flights.get(durability)
+        if flights is None:
+            flights = Flights(lambda parcels: self._fly(parcels, durability), room_in_pipeline, PATIENCE, _interrupted)
+            flights = self._flights.setdefault(durability, flights)  # one step, whoever else comes in
+        return flights
+
+    def _fly(self, parcels: Sequence[Parcel], durability: Durability | None) -> Sequence[Any]:
+        if len(parcels) == 1:
+            return [self._send(parcels[0], durability)]
+        try:
+            return self._send_together(parcels, durability)
+        except (NeedsSource, TryLater, Unreached, RqError) as failure:
+            return [failure, *(another(failure) for _ in parcels[1:])]
+
+    def _send(self, parcel: Parcel, durability: Durability | None) -> list[Any]:
+        with self._lender.lend() as connection:
             if durability not in self._checked:
                 self._check(connection, durability)
-            replies = self._exchange(connection, commands(calls, durability, in_full=in_full))
-            return results(calls, durability, replies)
+            replies = self._exchange(connection, commands(parcel.calls, durability, in_full=parcel.in_full))
+            return results(parcel.calls, durability, replies)
+
+    def _send_together(self, parcels: Sequence[Parcel], durability: Durability | None) -> list[Any]:
+        with self._lender.lend() as connection:
+            if durability not in self._checked:
+                self._check(connection, durability)
+            outcomes = landed(parcels, durability, self._exchange(connection, packed_together(parcels, durability)))
+            if any(isinstance(each, Exception) and not isinstance(each, _redis.KEEPING) for each in outcomes):
+                connection.disconnect()
+            return outcomes
 
     def _confirm(self, calls: Sequence[Call[Any]], durability: Durability | None) -> None:
-        changing = [ops.confirm(call) for call in calls if call.script.identified]
+        changing = [session_ops.confirm(call) for call in calls if call.script.identified]
         self.run(changing, durability)
 
     def _check(self, connection: Any, durability: Durability | None) -> None:
@@ -200,51 +232,11 @@ class RedisBackend:
             # Not chained: its text may quote what could not be read.
             raise exceptions.InvalidResponse("The answer can't be read.") from None
 
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        """Lends a connection, waiting for one while the pool is spent; one that failed is closed."""
-        with self._place():
-            try:
-                connection = self._pool.get_connection(*_redis.POOL_ARGS)
-            except (exceptions.RedisError, OSError) as error:
-                raise _redis.unreached(error) from None
-            except BaseException as error:
-                _redis.forget_idle(self._pool)
-                if isinstance(error, _redis.UNREADABLE):
-                    raise _redis.misconnected(error) from None
-                raise
-            try:
-                yield connection
-            except _redis.KEEPING:
-                raise
-            except BaseException:
-                connection.disconnect()
-                raise
-            finally:
-                self._pool.release(connection)
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._pid != os.getpid():  # a fork may have copied a semaphore that other threads held
-            self._pid, self._places = os.getpid(), self._make_places()
-        places = self._places
-        if places is None:
-            yield
-            return
-        try:
-            places.get(timeout=max(1.0, self.deadline))
-        except Empty:
-            why = "No connection of the pool became free in time. Give it more connections."
-            raise Unreached(ServerGoneError(why)) from None
-        try:
-            yield
-        finally:
-            places.put(None)
-
     def _revive(self, failure: Exception) -> None:
         """Does what may help before the next attempt; for subclasses that manage their server."""
 
     def close(self) -> None:
         """Closes the pool if this backend made it."""
+        self._lender.forget()
         if self._on_close is not None:
             self._on_close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -34,6 +34,7 @@ __all__ = [
     "Lease",
     "Stop",
     "Totals",
+    "acknowledging",
     "check_callback",
     "check_handler",
     "check_stop",
@@ -48,6 +49,7 @@ T = TypeVar("T")
 DEFAULT_DELIVERIES = 20
 """With the default backoff: about an hour."""
 MOST_CONCURRENCY = 1000
+MOST_PREFETCH = 10_000
 OLD_TIMEOUT = 7200.0
 """After so many seconds of silence a consumer without a lease is swept: one of an older library, or of plain gets."""
 
@@ -82,6 +84,7 @@ class ConsumerSetup:
         limits: the queue's bounds, with this consumer's max_deliveries.
         backoff: how long to put off what failed.
         grace: for how many seconds handlers may go on after a stop.
+        prefetch: how many items are taken ahead of the handlers.
     """
 
     batch: int
@@ -90,6 +93,7 @@ class ConsumerSetup:
     limits: Limits
     backoff: Backoff
     grace: float
+    prefetch: int = 0
 
     @classmethod
     def of(
@@ -101,6 +105,7 @@ class ConsumerSetup:
         max_deliveries: object,
         backoff: object,
         grace: object,
+        prefetch: object = 0,
     ) -> ConsumerSetup:
         """Checks the options of a consumer.
 
@@ -112,6 +117,7 @@ class ConsumerSetup:
             max_deliveries: from 1, or None for the queue's, and that None for 20.
             backoff: a Backoff.
             grace: seconds, from 0.
+            prefetch: how many items are taken ahead of the handlers, 0 to 10,000.
 
         Returns:
             The options.
@@ -132,6 +138,7 @@ class ConsumerSetup:
             limits=Limits(most, limits.max_size, limits.dead_max),
             backoff=backoff,
             grace=check_seconds("grace", grace),
+            prefetch=check_count("prefetch", prefetch, most=MOST_PREFETCH),
         )
 
     @property
@@ -394,13 +401,27 @@ def settling(
     job: Job[Any], verdict: Verdict, limits: Limits, keys: Keys, identity: Identity, held: Held
 ) -> Call[tuple[int, int]]:
     """Builds the call that carries out a verdict; gives how many were held, and how many were put off but buried."""
-    own = replace(held, tenure=job.tenure)
+    own = Held(held.received, held.kept, job.tenure)
     if verdict.fate is Fate.RETRY:
         return ops.retry(keys, identity, own, job.raw, verdict.reason, verdict.waits, limits)
     if verdict.fate is Fate.BURY:
         call = ops.bury(keys, identity, own, job.raw, verdict.reason, limits)
     else:
         call = ops.ack(keys, identity, own, job.raw)
+    return Call(call.script, call.keys, call.args, replies.number_and_none)
+
+
+def acknowledging(job: Job[Any], proof: Held, keys: Keys, identity: Identity) -> Call[tuple[int, int]]:
+    """Builds the call that acknowledges a job without its items; gives how many were held (-1: not proved), and 0.
+
+    Args:
+        job: what is acknowledged.
+        proof: as `Inbox.prove` gave it.
+        keys: the queue's keys.
+        identity: which call this is.
+    """
+    own = Held(proof.received, proof.kept, job.tenure)
+    call = ops.ack_all(keys, identity, own, len(job.raw))
     return Call(call.script, call.keys, call.args, replies.number_and_none)
 
 

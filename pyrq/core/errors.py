@@ -12,7 +12,7 @@ say how many items. No message ever quotes an item or a password.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -101,12 +101,13 @@ class NotEnoughSyncedSlavesError(RqError):
         super().__init__(message)
         self.confirmed = confirmed
         self.wanted = wanted
+        self._results: list[Any] = []
         self._confirm: Callable[[], None] | None = None
         self._confirm_earlier: NotEnoughSyncedSlavesError | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         # Who can be asked does not cross a process border; what is known does.
-        known = {name: value for name, value in vars(self).items() if not name.startswith("_confirm")}
+        known = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return NotEnoughSyncedSlavesError, (*self.args, self.confirmed, self.wanted), {**known, "_confirm": None}
 
     def confirm(self) -> None:
@@ -133,6 +134,7 @@ class AsyncNotEnoughSyncedSlavesError(NotEnoughSyncedSlavesError):
     def __init__(self, short: NotEnoughSyncedSlavesError, confirm: Callable[[], Awaitable[None]]) -> None:
         super().__init__(short.args[0], short.confirmed, short.wanted)
         self.done = short.done
+        self._results = short._results
         self._confirm_async = confirm
 
     # An exception class can't be generic, and code that catches the base must catch this one too.

@@ -8,7 +8,6 @@ given is larger than CHUNK. Where kinds of queues differ, the keys say which scr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pyrq.core import replies
 from pyrq.core.call import Call
@@ -23,17 +22,17 @@ from pyrq.core.waiting import Found, Wait
 __all__ = [
     "CHUNK",
     "ack",
+    "ack_all",
+    "ack_together",
     "add",
+    "add_together",
     "beat",
-    "burn",
     "bury",
-    "confirm",
     "count",
     "dead_count",
     "dead_letters",
     "delete",
     "drop",
-    "forget",
     "forget_rollbacks",
     "get",
     "in_flight",
@@ -60,8 +59,11 @@ CHUNK = 1000
 _KINDS = (Kind.PLAIN, Kind.UNIQUE)
 
 _ADD = [load("add", kind) for kind in _KINDS]
+_ADD_TOGETHER = [load("add_together", kind) for kind in _KINDS]
 _GET = [load("get", kind) for kind in _KINDS]
 _ACK = load("ack")
+_ACK_ALL = load("ack_all")
+_ACK_TOGETHER = load("ack_together")
 _REJECT = [load("reject", kind) for kind in _KINDS]
 _BURY = load("bury")
 _RELEASE = [load("release", kind) for kind in _KINDS]
@@ -72,9 +74,6 @@ _COUNT = load("count")
 _REPAIR = load("repair")
 _ROLL_BACK = load("roll_back")
 _FORGET_ROLLBACKS = load("forget_rollbacks")
-_BURN = load("burn")
-_CONFIRM = load("confirm")
-_FORGET = load("forget")
 _BEAT = load("beat")
 _PUT_OFF = load("put_off")
 _RETRY = load("retry")
@@ -108,6 +107,16 @@ def add(keys: Keys, identity: Identity, items: Sequence[bytes], limits: Limits) 
         (keys.session, keys.queue, keys.delayed, *_members(keys)),
         (*identity.args(), _number(limits.max_size), *items),
         replies.added,
+    )
+
+
+def add_together(keys: Keys, identity: Identity, groups: Sequence[Sequence[bytes]], limits: Limits) -> Call[list[int]]:
+    """Adds items of several callers, 1 to CHUNK in all; gives for each how many, or -1: more would wait than may."""
+    return Call(
+        _ADD_TOGETHER[keys.kind],
+        (keys.session, keys.queue, keys.delayed, *_members(keys)),
+        (*identity.args(), _number(limits.max_size), _sizes(groups), *(item for group in groups for item in group)),
+        replies.number_each,
     )
 
 
@@ -170,6 +179,29 @@ def ack(keys: Keys, identity: Identity, held: Held, items: Sequence[bytes]) -> C
         (keys.session, keys.processing, keys.timeouts, keys.consumers, keys.deliveries),
         (*identity.args(), *_reach(keys, held), *items),
         replies.one_number,
+    )
+
+
+def ack_all(keys: Keys, identity: Identity, held: Held, size: int) -> Call[int]:
+    """Acknowledges what a get brought, if it is all that is held; gives how many these were, or -1: not proved.
+
+    `size` is how many items the get brought that was last received. Where it is not proved, nothing was done.
+    """
+    return Call(
+        _ACK_ALL,
+        (keys.session, keys.processing, keys.timeouts, keys.consumers, keys.deliveries),
+        (*identity.args(), *_reach(keys, held), b"%d" % size),
+        replies.one_number,
+    )
+
+
+def ack_together(keys: Keys, identity: Identity, held: Held, groups: Sequence[Sequence[bytes]]) -> Call[list[int]]:
+    """Acknowledges items of several callers, 1 to CHUNK in all; gives for each how many were held."""
+    return Call(
+        _ACK_TOGETHER,
+        (keys.session, keys.processing, keys.timeouts, keys.consumers, keys.deliveries),
+        (*identity.args(), *_reach(keys, held), _sizes(groups), *(item for group in groups for item in group)),
+        replies.number_each,
     )
 
 
@@ -405,22 +437,6 @@ def forget_rollbacks(keys: Keys, identity: Identity, item: bytes) -> Call[int]:
     )
 
 
-def burn(keys: Keys, lasts: Sequence[Identity]) -> Call[int]:
-    """Takes their sequences from calls that may still be under way. `lasts` holds at least one."""
-    pairs = [part for last in lasts for part in last.args()[:2]]
-    return Call(_BURN, (keys.session,), (lasts[0].args()[2], *pairs), replies.number)
-
-
-def confirm(call: Call[Any]) -> Call[None]:
-    """Asks whether an identified call has taken effect, for a wait behind it; OutcomeUnknown if that is not known."""
-    return Call(_CONFIRM, call.keys[:1], call.args[:3], replies.nothing)
-
-
-def forget(keys: Keys) -> Call[int]:
-    """Ends the session."""
-    return Call(_FORGET, (keys.session,), (), replies.number)
-
-
 def probe(keys: Keys) -> Call[None]:
     """Tries every command that the scripts use; PermissionDeniedError names those that are refused."""
     return Call(
@@ -462,6 +478,10 @@ def _silence(keys: Keys, timeout: float | None) -> tuple[bytes, bytes, bytes]:
 
 def _deaths(limits: Limits) -> tuple[bytes, bytes]:
     return _number(limits.max_deliveries), _number(limits.dead_max)
+
+
+def _sizes(groups: Sequence[Sequence[bytes]]) -> bytes:
+    return b" ".join(b"%d" % len(group) for group in groups)
 
 
 def _number(bound: int | None) -> bytes:

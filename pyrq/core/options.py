@@ -18,6 +18,7 @@ __all__ = [
     "Replicas",
     "check_count",
     "check_deadline",
+    "check_gather",
     "check_lease",
     "check_number",
     "check_seconds",
@@ -64,7 +65,7 @@ def check_count(argument: str, value: object, *, least: int = 0, most: int | Non
     return number
 
 
-def _shown(number: Real | int) -> str:
+def _shown(number: Real | float) -> str:
     """Gives a number as text; Python refuses to for one of more than 4,300 digits."""
     return f"{number}" if isinstance(number, float) or abs(_float(number)) < _LARGE else "one so large"
 
@@ -85,11 +86,10 @@ def check_seconds(argument: str, value: object, *, most: float = 1e9, unit: str 
         TypeError: not a number.
         ValueError: out of range.
     """
-    span = f"{unit}, from 0 to {most:g}"
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{argument} must be {span}, not {type(value).__name__}")
+    if isinstance(value, bool) or not isinstance(value, (int, float, Real)):  # the first two are found sooner
+        raise TypeError(f"{argument} must be {unit}, from 0 to {most:g}, not {type(value).__name__}")
     if not 0 <= (number := _float(value)) <= most:
-        raise ValueError(f"{argument} must be {span}, not {_shown(value)}")
+        raise ValueError(f"{argument} must be {unit}, from 0 to {most:g}, not {_shown(value)}")
     return number
 
 
@@ -134,7 +134,7 @@ def check_lease(value: object) -> float:
     return check_number("lease", value, least=0.1, most=1e6)
 
 
-def _float(value: Real | int) -> float:
+def _float(value: Real | float) -> float:
     try:
         return float(value)
     except OverflowError:
@@ -175,6 +175,19 @@ def check_deadline(retry: object) -> float:
         ValueError: out of range.
     """
     return DEFAULT_DEADLINE if retry is None else check_seconds("retry", retry, most=MAX_DEADLINE)
+
+
+def check_gather(gather: object) -> None:
+    """Checks the option `gather`.
+
+    Args:
+        gather: whether concurrent calls go out together; None for the default.
+
+    Raises:
+        TypeError: not True, False or None.
+    """
+    if not isinstance(gather, bool | None):
+        raise TypeError(f"gather must be True, False or None, not {type(gather).__name__}")
 
 
 _set = object.__setattr__

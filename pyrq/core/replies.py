@@ -17,6 +17,7 @@ from pyrq.core.waiting import Found
 
 __all__ = [
     "added",
+    "number_each",
     "batch",
     "flag",
     "found",
@@ -84,12 +85,24 @@ def added(reply: Sequence[Any]) -> int:
     return many
 
 
+def number_each(reply: Sequence[Any]) -> list[int]:
+    """Reads a number for each of several callers."""
+    return [number(many) for many in reply]
+
+
 def found(reply: Sequence[Any]) -> Found:
     """Reads what a get found."""
-    items, tenure, sweep, block = reply
+    items, tenure, sweep, block, whole = reply
     if abs(number(block)) > _LONGEST_BLOCK_MS:
         raise ValueError("too long")
-    return Found(_texts(items), number(tenure), number(sweep) == 1, max(0, block) / 1000, max(0, -block) / 1000)
+    return Found(
+        newest_first(items),
+        number(tenure),
+        number(sweep) == 1,
+        max(0, block) / 1000,
+        max(0, -block) / 1000,
+        number(whole) == 1,
+    )
 
 
 def newest_first(reply: Any) -> list[bytes]:

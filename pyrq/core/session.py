@@ -24,7 +24,18 @@ from itertools import count, islice
 from pyrq.core.call import Call
 from pyrq.core.waiting import Found
 
-__all__ = ["EVERYTHING", "GET_LANE", "Held", "Identity", "Inbox", "Lane", "Moves", "Session", "session_ttl"]
+__all__ = [
+    "EVERYTHING",
+    "GET_LANE",
+    "Held",
+    "Identity",
+    "Inbox",
+    "Lane",
+    "Moves",
+    "Returning",
+    "Session",
+    "session_ttl",
+]
 
 GET_LANE = b"get"
 EVERYTHING = 2**31
@@ -32,6 +43,8 @@ EVERYTHING = 2**31
 _MIN_TTL = 120
 _TTL_PER_DEADLINE = 4
 _MOST_BURNT = 500
+_WORTH_A_PROOF = 8
+"""Of fewer items it costs no more to send them than to prove that they are all that is held."""
 
 
 def session_ttl(deadline: float) -> int:
@@ -100,18 +113,32 @@ class Held:
     tenure: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """What a get brought that was then all that its consumer held."""
+
+    received: int
+    items: list[bytes]
+
+
 class Inbox:
-    """What arrived for a consumer and was not returned to a caller yet, oldest first."""
+    """What arrived for a consumer and was not returned to a caller yet, oldest first.
+
+    Some of it may be promised to callers who are about to go on. That counts as returned, though it still lies here: a
+    number of the oldest items, so that what lies here is the newest of what is held, whoever comes for his first.
+    """
 
     def __init__(self, ttl: int) -> None:
         self._items: deque[bytes] = deque()
+        self._promised = 0
         self._arriving = Held()
+        self._whole: _Whole | None = None
         self.lane = Lane(GET_LANE, ttl)
         self.held = Held()
         self.tenure = 0
 
     def __len__(self) -> int:
-        return len(self._items)
+        return max(0, len(self._items) - self._promised)
 
     def arrived(self, identity: Identity, found: Found) -> None:
         """Takes in what a get brought; an empty answer has not arrived, it left no record to confirm.
@@ -121,12 +148,13 @@ class Inbox:
             found: what it brought; at least one item.
         """
         self.tenure = found.tenure
-        self._arriving = Held(identity.sequence, len(self._items) + len(found.items))
+        self._whole = _Whole(identity.sequence, found.items) if found.whole else None
+        self._arriving = Held(identity.sequence, len(self) + len(found.items))
         self._items.extend(found.items)
         self.held = self._arriving
 
     def peek(self, count: int) -> list[bytes]:
-        """Shows the oldest items without taking them.
+        """Shows the oldest items without taking them, as many as are not promised.
 
         Args:
             count: how many at the most.
@@ -134,7 +162,25 @@ class Inbox:
         Returns:
             The items, oldest first.
         """
-        return list(islice(self._items, min(count, len(self._items))))
+        return list(islice(self._items, min(count, len(self))))
+
+    def promise(self, count: int) -> None:
+        """Sets items apart for a caller, until `redeem`.
+
+        Args:
+            count: how many; no more than there are.
+        """
+        self._promised += count
+        self._recount()
+
+    def redeem(self, count: int) -> None:
+        """Ends a promise: the caller takes its items now, or never.
+
+        Args:
+            count: how many were promised.
+        """
+        self._promised -= count
+        self._recount()
 
     def take(self, count: int) -> None:
         """Takes the oldest items out: they go to the caller.
@@ -167,26 +213,44 @@ class Inbox:
         self._items.extendleft(reversed(items))
         self._recount()
 
-    def keep(self, count: int) -> None:
-        """Forgets all but the oldest items: the newer ones were given back.
+    def forget(self, count: int = EVERYTHING) -> None:
+        """Forgets the newest items: they were given back.
 
         Args:
-            count: how many to keep at the most.
+            count: how many at the most; all, promised ones too, if left out.
         """
-        while len(self._items) > count:
+        for _ in range(min(count, len(self._items))):
             self._items.pop()
         self._recount()
+
+    def prove(self, items: Sequence[bytes]) -> Held | None:
+        """Says whether some items are exactly what the last get brought, and that was all that is held.
+
+        Whoever acknowledges asks it first, once for each get: after another ack it is true no more. The server has the
+        last word, for it knows what became of them since.
+
+        Args:
+            items: what is in a caller's hands, to be acknowledged.
+
+        Returns:
+            What to tell the server, or None if it is not so.
+        """
+        whole, self._whole = self._whole, None
+        held = self.held
+        if whole is None or len(items) < _WORTH_A_PROOF or held.kept or held.received != whole.received:
+            return None
+        return held if items == whole.items else None
 
     def resume(self) -> None:
         """Makes `held` true again where an interrupt (Ctrl-C) came between the items and their count.
 
         Without it, a batch that has arrived would count as not received, and come once more.
         """
-        if self._arriving.received > self.held.received and self._arriving.kept == len(self._items):
+        if self._arriving.received > self.held.received and self._arriving.kept == len(self):
             self.held = self._arriving
 
     def _recount(self) -> None:
-        self.held = Held(self.held.received, len(self._items))
+        self.held = Held(self.held.received, len(self))
 
 
 class Moves:
@@ -238,6 +302,21 @@ class Moves:
         return len(self._under_way) + (now < self._lost_until)
 
 
+@dataclass(frozen=True, slots=True)
+class Returning:
+    """A release that is under way.
+
+    Attributes:
+        lane: its lane.
+        call: the call.
+        kept: how many items of the inbox it is about.
+    """
+
+    lane: Lane
+    call: Call[tuple[int, int]]
+    kept: int
+
+
 class Session:
     """The calls of one facade object: its lanes and its inbox."""
 
@@ -249,7 +328,7 @@ class Session:
         self._doubtful: list[Lane] = []
         self.inbox = Inbox(ttl)
         self.moves = Moves()
-        self.returning: tuple[Lane, Call[tuple[int, int]]] | None = None
+        self.returning: Returning | None = None
         """A release whose outcome is not known; to be sent again, as it was, before the inbox is used."""
 
     def lease(self) -> Lane:

@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 from pyrq.core import errors
 
-__all__ = ["LATEST_START", "NO_WAIT", "WAKE_EVERY", "WAKE_TRIES", "Found", "Patience", "Wait", "pause_after"]
+__all__ = [
+    "LATEST_START",
+    "NOTHING_FOUND",
+    "NO_WAIT",
+    "WAKE_EVERY",
+    "WAKE_TRIES",
+    "Found",
+    "Patience",
+    "Wait",
+    "pause_after",
+]
 
 _LONGEST_SLICE = 5.0
 _PART_OF_REPLY_TIMEOUT = 0.8
@@ -63,6 +73,7 @@ class Found:
         sweep: whether this consumer is to sweep.
         block: for how many seconds to block; 0.0 for not at all.
         nap: for how many seconds to wait where blocking is of no use; 0.0 for not at all.
+        whole: whether these items are all that this consumer holds.
     """
 
     items: list[bytes]
@@ -70,6 +81,14 @@ class Found:
     sweep: bool
     block: float
     nap: float
+    whole: bool = False
+
+    def giving(self, items: list[bytes]) -> Found:
+        """Gives the same with other items. (`dataclasses.replace` takes four times as long, once for each get.)"""
+        return Found(items, self.tenure, self.sweep, self.block, self.nap)
+
+
+NOTHING_FOUND = Found([], 0, False, 0.0, 0.0)
 
 
 class Patience:

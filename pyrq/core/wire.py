@@ -221,8 +221,7 @@ def results(calls: Sequence[Call[Any]], durability: Durability | None, replies: 
         OutcomeUnknown: stale, or an answer that can't be read: what it answers may have run.
         RqError: refused.
     """
-    refusals = [reply for reply in replies[: len(calls)] if isinstance(reply, Refusal)]
-    if refusals:
+    if refusals := [reply for reply in replies[: len(calls)] if type(reply) is Refusal]:
         answers = zip(calls, replies, strict=False)
         partly = any(_may_have_run(call, reply) for call, reply in answers if not isinstance(reply, Refusal))
         raise _refused(refusals, calls, partly)
@@ -231,6 +230,7 @@ def results(calls: Sequence[Call[Any]], durability: Durability | None, replies: 
         return settled
     if short := _shortfall(durability, replies[len(calls)], calls):
         changed = [result for call, result in zip(calls, settled, strict=True) if call.script.identified]
+        short._results = changed
         short.done = next(filter(None, map(_items_in, reversed(changed))), 0)
         raise short
     return settled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MappingView, Sequence, Set
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from pyrq.core.codec import Codec, encode_all
 from pyrq.core.errors import InvalidItemError, NotEnoughSyncedSlavesError, OutcomeUnknown, RqError
@@ -51,6 +51,9 @@ class Work:
             TypeError: not an iterable of items; a single text is refused, since its letters are hardly meant.
             InvalidItemError: an item of a sequence, set or mapping can't be stored.
         """
+        if type(items) in (tuple, list) and 0 < len(batch := cast(Sequence[T], items)) <= CHUNK:
+            # Most are this. To find out what kind of iterable it is takes as long as a small call's own work.
+            return cls(iter((encode_all(codec, batch),)), len(batch))
         _check_items(items)
         length = len(items) if isinstance(items, _REPEATABLE) else None
         if length is not None and length > CHUNK:

@@ -18,6 +18,7 @@ from pyrq.core.options import check_count, check_seconds
 from pyrq.core.session import Held
 from pyrq.core.waiting import NO_WAIT, Found, Patience, Wait
 from pyrq.core.work import Work, tell
+from pyrq.sync._joining import Joined
 from pyrq.sync._looking import Looking
 from pyrq.sync.batch import Batch
 
@@ -45,6 +46,8 @@ class Handed(Generic[T]):
 
 class Taking(Looking[T]):
     """The part of a queue that hands items out."""
+
+    _joined: Joined | None = None
 
     def get_items(self, count: int, timeout: float | None = None) -> list[T]:
         """Takes the oldest items. They are held by this consumer until they are acknowledged or rejected.
@@ -94,7 +97,7 @@ class Taking(Looking[T]):
         last = chunks.pop() if chunks and most else []
         self._run.member().check_open()
         try:
-            acked = self._ack_raw([raw for chunk in chunks for raw in chunk])
+            acked = self._ack_raw([raw for chunk in chunks for raw in chunk]) if chunks else 0
         except RqError as error:
             error.remaining = (error.remaining or 0) + len(last)
             raise
@@ -165,8 +168,18 @@ class Taking(Looking[T]):
         return handed, not slice_ms
 
     def _hand_out(self, count: int, wait: Wait) -> Handed[T]:
+        if self._run.backend.gathers:
+            handed: Handed[T] = self._together().get(count, wait, self._decode)
+            return handed
         with self._run.get_lock:
             return self._decode(self._run.take(count, wait), count, wait)
+
+    def _together(self) -> Joined:
+        """Gives what joins the adds, and the gets, of this object in this process."""
+        member = self._run.member()
+        if self._joined is None or self._joined.member is not member:
+            self._joined = Joined(self._run, member, self._setup.limits)
+        return self._joined
 
     def _ack_and_hand_out(self, raw: list[bytes], count: int, timeout: float | None, acked: int) -> Handed[T]:
         untold = len(raw)
@@ -209,10 +222,12 @@ class Taking(Looking[T]):
         _log.warning("queue %s: buried %d items: %s", self.name, len(spoilt), reason)
 
     def _ack_raw(self, raw: list[bytes]) -> int:
-        return self._run.change_all(
-            Work.forward(BytesCodec(), raw),
-            lambda chunk: lambda keys, identity, held: ops.ack(keys, identity, held, chunk),
-        )
+        return self._run.run_all(Work.forward(BytesCodec(), raw), self._ack_chunk)
+
+    def _ack_chunk(self, chunk: list[bytes]) -> int:
+        if self._run.backend.gathers:
+            return self._together().ack(chunk)
+        return self._run.acknowledge(chunk)
 
     def _reject_raw(self, raw: list[bytes]) -> int:
         limits = self._setup.limits

@@ -51,7 +51,7 @@ class Upkeep(Facade[T]):
         with self._run.get_lock:
             self._run.settle_release()
             total = self._run.repeat(lambda keys, identity, _: ops.re_enqueue(keys, identity, None, self._setup.limits))
-            self._run.member().session.inbox.keep(0)  # it was among what all hold
+            self._run.member().session.inbox.forget()  # it was among what all hold
         return total
 
     def drop_timeout_items(self, timeout: float = 7200) -> int:
@@ -79,7 +79,7 @@ class Upkeep(Facade[T]):
         with self._run.get_lock:
             self._run.settle_release()
             total = self._run.repeat(lambda keys, identity, _: ops.drop(keys, identity, None))
-            self._run.member().session.inbox.keep(0)  # it was among what all hold
+            self._run.member().session.inbox.forget()  # it was among what all hold
         return total
 
     # Items that fail again and again

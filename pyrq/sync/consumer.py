@@ -1,9 +1,9 @@
 """The consumer loop, for threads.
 
-Theory of operation. Workers take turns at taking: the one that needs a job and finds none at hand gets a batch, or
-waits for an item, while the others wait for it; so a consumer has one blocking move under way, whatever its
-concurrency. A keeper renews the lease while something is in hand. The thread that called `run` only waits: for a
-signal, the stop event, or the end of all workers. At the end everything that is still held goes back in one step.
+Theory of operation. Workers get jobs from a supply, and bring it what their handlers' ends decide: they take turns at
+speaking to the server, or others do it for them (`_supply`, `_ahead`). A keeper renews the lease while something is in
+hand. The thread that called `run` only waits: for a signal, the stop event, or the end of all workers. At the end
+everything that is still held goes back in one step.
 
 A consumer has a session of its own, so its lease is about what its handlers have, and nothing else. What it can't know
 (an answer that was lost) it asks again by sending the very same call, which takes effect once.
@@ -16,18 +16,16 @@ import logging
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from copy import copy
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pyrq.backends.signals import stopped_by_signals
 from pyrq.core.consuming import (
-    ENDLESS,
     LOOK_EVERY,
-    TROUBLE_PAUSE,
     ConsumerEvent,
     ConsumerSetup,
     EventKind,
@@ -39,12 +37,13 @@ from pyrq.core.consuming import (
     check_callback,
     check_handler,
     check_stop,
-    passes,
 )
-from pyrq.core.errors import NotEnoughSyncedSlavesError, QueueClosedError, RqError
-from pyrq.core.verdicts import Backoff, Fate, Verdict, verdict_on
+from pyrq.core.errors import QueueClosedError, RqError
+from pyrq.core.verdicts import Backoff, verdict_on
 from pyrq.core.waiting import WAKE_EVERY
+from pyrq.sync._ahead import Ahead
 from pyrq.sync._settling import Settler
+from pyrq.sync._supply import Shift, Supply, Turns
 
 if TYPE_CHECKING:
     from pyrq.sync._taking import Handed
@@ -64,6 +63,12 @@ class Consumer(Generic[T]):
     the item is delivered again after a while, until it was delivered `max_deliveries` times and becomes a dead letter.
     `raise Retry(after=…)`, `raise Bury(reason)` and `raise Drop()` choose.
 
+    An acknowledgement takes the next batch along, in one round trip. With `prefetch` a handler does not wait for the
+    server at all: so many items are taken before one is free, and what handlers decide is carried out while they go on
+    with the next. What was taken ahead is held: it can't be had by other consumers, its lease is renewed, and at a stop
+    it goes back at once, in order, which counts as no delivery. If the consumer is killed, a sweep gives it back as if
+    a handler had had it, which counts as one for each item: so leave it at 0 where items kill their processes.
+
     Failures of the server that may pass are waited out; one that can't ends the consumer, which then gives back what it
     holds and raises it.
     """
@@ -81,6 +86,7 @@ class Consumer(Generic[T]):
         stop: threading.Event | None = None,
         grace: float = 10.0,
         on_event: Callable[[ConsumerEvent], object] | None = None,
+        prefetch: int = 0,
     ) -> None:
         """Makes a consumer; sends nothing yet.
 
@@ -97,6 +103,8 @@ class Consumer(Generic[T]):
             stop: an event that stops the consumer, or None.
             grace: for how many seconds handlers may finish after a stop, from 0.
             on_event: is called with what happens, a `ConsumerEvent`, in the thread where it happens; or None.
+            prefetch: how many items are taken ahead of the handlers, 0 to 10,000. They are held while they wait, and no
+                other consumer gets them; see `Consumer`. With it, `batch` says nothing.
 
         Raises:
             TypeError: an argument is of the wrong type, or the handler is a coroutine function.
@@ -106,7 +114,7 @@ class Consumer(Generic[T]):
         check_stop(stop, asynchronous=False)
         check_callback(on_event)
         limits = queue._setup.limits
-        self._setup = ConsumerSetup.of(limits, batch, concurrency, lease, max_deliveries, backoff, grace)
+        self._setup = ConsumerSetup.of(limits, batch, concurrency, lease, max_deliveries, backoff, grace, prefetch)
         self._origin = queue
         self._handler: Callable[[Any], object] = handler
         self._outside = stop
@@ -118,9 +126,7 @@ class Consumer(Generic[T]):
         self._wishes: SimpleQueue[bool] = SimpleQueue()
         self._stopping = threading.Event()
         self._over = threading.Event()
-        self._taking = threading.Lock()
         self._hands: Hands[T] = Hands()
-        self._pending: deque[Job[T]] = deque()
         self._failure: BaseException | None = None
         self._workers: list[threading.Thread] = []
 
@@ -144,8 +150,12 @@ class Consumer(Generic[T]):
         self._origin._run.member().check_open()
         self._queue = copy(self._origin)
         self._settler = Settler(self._queue._run, self._setup, self._report)
-        self._patience = self._queue._run.patience(ENDLESS, self._setup.lease)
-        self._workers = [self._thread(self._work, f"worker-{i + 1}") for i in range(self._setup.concurrency)]
+        self._shift = self._make_shift()
+        self._supply = self._make_supply()
+        self._workers = [
+            *(self._thread(self._work, f"worker-{i + 1}") for i in range(self._setup.concurrency)),
+            *(self._thread(partial(self._guard, help_out), role) for role, help_out in self._supply.helpers().items()),
+        ]
         keeper = self._thread(self._keep, "keeper")
         with stopped_by_signals(self.stop):
             try:
@@ -165,6 +175,37 @@ class Consumer(Generic[T]):
 
     # The thread that called run
 
+    def _make_shift(self) -> Shift[T]:
+        return Shift(
+            queue=self._queue,
+            setup=self._setup,
+            settler=self._settler,
+            make_jobs=self._jobs,
+            report=self._report,
+            fail=self._fail,
+            is_to_stop=self._is_to_stop,
+            hands=self._hands,
+            stopping=self._stopping,
+            over=self._over,
+        )
+
+    def _make_supply(self) -> Supply[T]:
+        return Ahead(self._shift, self._at_a_time()) if self._setup.prefetch else Turns(self._shift)
+
+    def _at_a_time(self) -> int:
+        """Gives how many items a handler gets at a time, at the most."""
+        return 1
+
+    def _is_to_stop(self) -> bool:
+        """Says whether a stop was asked for; the thread that called `run` may not have heard it yet."""
+        asked = self._stopping.is_set() or not self._wishes.empty()
+        return asked or (self._outside is not None and self._outside.is_set())
+
+    def _halt(self) -> None:
+        """Nothing is to be taken any more."""
+        self._stopping.set()
+        self._supply.halt()
+
     def _thread(self, target: Callable[[], None], role: str) -> threading.Thread:
         # A daemon: a handler that does not end must not keep the process from ending.
         return threading.Thread(target=target, name=f"pyrq-{self._origin.name}-{role}", daemon=True)
@@ -173,7 +214,7 @@ class Consumer(Generic[T]):
         """Waits until it is to stop, and then for the handlers."""
         while not self._stop.asked and self._is_working():
             self._hear(LOOK_EVERY)
-        self._stopping.set()
+        self._halt()
         _log.info("queue %s: stopping", self._origin.name)
         while self._is_working() and (left := self._stop.left(time.monotonic())):
             self._queue._run.backend.wake()
@@ -187,15 +228,15 @@ class Consumer(Generic[T]):
             wish = self._outside is not None and self._outside.is_set() and not self._stop.asked
         if wish:
             self._stop.ask(time.monotonic())
-            self._stopping.set()
+            self._halt()
 
     def _is_working(self) -> bool:
         return any(worker.is_alive() for worker in self._workers)
 
     def _finish(self) -> None:
         """Gives back what is still held."""
-        self._stopping.set()
         self._over.set()
+        self._halt()
         try:
             self._settler.retire()
         except RqError as error:
@@ -208,10 +249,20 @@ class Consumer(Generic[T]):
 
     def _work(self) -> None:
         try:
-            while (job := self._next()) is not None:
-                copy_context().run(self._process, job)
+            self._guard(self._work_on)
+        finally:
+            self._supply.leave()
+
+    def _work_on(self) -> None:
+        while (job := self._supply.next()) is not None:
+            copy_context().run(self._process, job)
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Does some work to its end; a failure is the end of the consumer."""
+        try:
+            work()
         except QueueClosedError:
-            return  # it is over, and what this worker had went back
+            return  # it is over, and what was in hand went back
         except BaseException as error:  # noqa: BLE001 - run raises it
             self._fail(error)
         finally:
@@ -219,57 +270,24 @@ class Consumer(Generic[T]):
 
     def _fail(self, error: BaseException) -> None:
         """Ends the consumer; `run` raises the first failure."""
-        self._stopping.set()
+        self._halt()
         if self._failure is None:
             self._failure = error
             self._wishes.put(True)
-
-    def _next(self) -> Job[T] | None:
-        """Gives the next job, or None when there is to be none any more."""
-        with self._taking:
-            while not self._stopping.is_set():
-                if not self._pending:
-                    self._take()
-                elif (job := self._pending.popleft()).lease.lost:
-                    self._hands.let_go(job)
-                else:
-                    return job
-        return None
-
-    def _take(self) -> None:
-        """Gets jobs, or waits for some; to be called by one worker at a time."""
-        try:
-            handed, _ = self._queue._wait(self._setup.batch, self._patience, self._setup.lease, self._stopping)
-            self._hold(self._jobs(handed))
-            if handed.found.sweep:
-                self._settler.sweep()
-        except RqError as error:
-            self._bear(error)
-            self._stopping.wait(TROUBLE_PAUSE)
-
-    def _hold(self, jobs: list[Job[T]]) -> None:
-        self._hands.take(jobs)
-        self._pending.extend(jobs)
-        self._report(EventKind.TAKEN, sum(len(job.raw) for job in jobs))
 
     def _jobs(self, handed: Handed[T]) -> list[Job[T]]:
         """Makes jobs of what was handed out: one for each item."""
         pairs = zip(handed.values, handed.found.items, strict=True)
         return [Job([item], [raw], handed.found.tenure, Lease(threading.Event())) for item, raw in pairs]
 
-    def _bear(self, error: RqError) -> None:
-        """Tells of a failure that passes; raises any other."""
-        if isinstance(error, QueueClosedError) or not passes(error):
-            raise error
-        _log.warning("queue %s: %s", self._origin.name, type(error).__name__)
-
     def _process(self, job: Job[T]) -> None:
         job.enter()
         error = self._call(job)
         job.done = True
-        if not job.lease.lost:
-            self._settle(job, verdict_on(error, self._setup.backoff, random.random()))
-        self._hands.let_go(job)
+        if job.lease.lost:
+            self._supply.let_go(job)
+        else:
+            self._supply.settle(job, verdict_on(error, self._setup.backoff, random.random()))
         if error is not None and not isinstance(error, Exception):
             raise error  # such as SystemExit: it was a delivery, and it ends the consumer
 
@@ -289,24 +307,6 @@ class Consumer(Generic[T]):
     def _argument(self, job: Job[T]) -> T | list[T]:
         """Gives what the handler is called with."""
         return job.items[0]
-
-    def _settle(self, job: Job[T], verdict: Verdict) -> None:
-        """Carries out a verdict; as long as the server can't be asked, again and again."""
-
-        def goes_on(error: RqError) -> bool:
-            self._bear(error)
-            return not self._over.wait(TROUBLE_PAUSE)
-
-        try:
-            self._settler.settle(job, verdict, goes_on)
-            if verdict.fate is Fate.RETRY:
-                # Who waits here for an item has chosen for how long before this one was put off.
-                self._queue._run.backend.wake()
-        except NotEnoughSyncedSlavesError as short:
-            _log.warning("queue %s: settled, but %s", self._origin.name, type(short).__name__)
-        except RqError as error:
-            if not passes(error):
-                raise
 
     # The keeper
 
@@ -329,7 +329,7 @@ class Consumer(Generic[T]):
             if sweep:
                 self._settler.sweep()
         except RqError as error:
-            self._bear(error)
+            self._shift.bear(error)
 
     def _lose(self, jobs: list[Job[T]], tenure: int) -> None:
         if lost := self._hands.lose(jobs, tenure):
@@ -371,6 +371,7 @@ class BatchConsumer(Consumer[T]):
         stop: threading.Event | None = None,
         grace: float = 10.0,
         on_event: Callable[[ConsumerEvent], object] | None = None,
+        prefetch: int = 0,
     ) -> None:
         """Makes a consumer; sends nothing yet.
 
@@ -387,6 +388,8 @@ class BatchConsumer(Consumer[T]):
             stop: an event that stops the consumer, or None.
             grace: for how many seconds handlers may finish after a stop, from 0.
             on_event: is called with what happens, a `ConsumerEvent`, in the thread where it happens; or None.
+            prefetch: how many items are taken ahead of the handlers, 0 to 10,000; best a multiple of `batch`. They are
+                held while they wait, and no other consumer gets them; see `Consumer`.
 
         Raises:
             TypeError: an argument is of the wrong type, or the handler is a coroutine function.
@@ -404,11 +407,15 @@ class BatchConsumer(Consumer[T]):
             stop=stop,
             grace=grace,
             on_event=on_event,
+            prefetch=prefetch,
         )
 
     def _jobs(self, handed: Handed[T]) -> list[Job[T]]:
         found = handed.found
         return [Job(handed.values, found.items, found.tenure, Lease(threading.Event()))] if handed.values else []
+
+    def _at_a_time(self) -> int:
+        return self._setup.batch
 
     def _argument(self, job: Job[T]) -> T | list[T]:
         return job.items

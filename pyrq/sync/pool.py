@@ -54,6 +54,7 @@ class Pool(Facade[T]):
         client_id: str | None = None,
         durability: Durability | None = None,
         retry: float | None = None,
+        gather: bool | None = None,
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
@@ -72,6 +73,7 @@ class Pool(Facade[T]):
         client_id: str | None = None,
         durability: Durability | None = None,
         retry: float | None = None,
+        gather: bool | None = None,
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
@@ -89,6 +91,7 @@ class Pool(Facade[T]):
         client_id: str | None = None,
         durability: Durability | None = None,
         retry: float | None = None,
+        gather: bool | None = None,
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
@@ -110,6 +113,9 @@ class Pool(Facade[T]):
             durability: `Replicas` or `Fsync`: what each change waits for, but `get_items`. None for nothing.
             retry: for how many seconds a call is sent again after a lost connection or reply, 0 to 3,600. None for 30;
                 a backend has its own.
+            gather: whether calls that are made at the same time go out together, in one pipeline, and the adds and the
+                gets among them as one call each; what each call means stays the same. None: in asyncio yes, for threads
+                no; a backend has its own.
             synced_slaves_enabled: whether each change waits for replicas, as in the older libraries; the same as
                 `durability=Replicas(synced_slaves_count, synced_slaves_timeout)`.
             synced_slaves_count: for how many replicas, from 1.
@@ -123,7 +129,7 @@ class Pool(Facade[T]):
         """
         synced_slaves = (synced_slaves_enabled, synced_slaves_count, synced_slaves_timeout)
         own = (chunk_size, ack_ttl, ack_valid_for)
-        self._start(PoolSetup.of(name, codec, client_id, durability, synced_slaves, own), redis, retry)
+        self._start(PoolSetup.of(name, codec, client_id, durability, synced_slaves, own), redis, retry, gather)
 
     # Adding
 

@@ -39,6 +39,7 @@ class UniqueQueue(Queue[T]):
         client_id: str | None = None,
         durability: Durability | None = None,
         retry: float | None = None,
+        gather: bool | None = None,
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
@@ -60,6 +61,7 @@ class UniqueQueue(Queue[T]):
         client_id: str | None = None,
         durability: Durability | None = None,
         retry: float | None = None,
+        gather: bool | None = None,
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
@@ -80,6 +82,7 @@ class UniqueQueue(Queue[T]):
         client_id: str | None = None,
         durability: Durability | None = None,
         retry: float | None = None,
+        gather: bool | None = None,
         synced_slaves_enabled: bool = False,
         synced_slaves_count: int = 0,
         synced_slaves_timeout: int = 100,
@@ -104,6 +107,9 @@ class UniqueQueue(Queue[T]):
             durability: `Replicas` or `Fsync`: what each change waits for. None for nothing.
             retry: for how many seconds a call is sent again after a lost connection or reply, 0 to 3,600. None for 30;
                 a backend has its own.
+            gather: whether calls that are made at the same time go out together, in one pipeline, and the adds and the
+                gets among them as one call each; what each call means stays the same. None: in asyncio yes, for threads
+                no; a backend has its own.
             synced_slaves_enabled: whether each change waits for replicas, as in the older libraries; the same as
                 `durability=Replicas(synced_slaves_count, synced_slaves_timeout)`.
             synced_slaves_count: for how many replicas, from 1.
@@ -129,7 +135,7 @@ class UniqueQueue(Queue[T]):
         setup = QueueSetup.of(
             given, codec, client_id, durability, synced_slaves, rollback, limits, kind=Kind.UNIQUE, argument=argument
         )
-        self._start(setup, redis, retry)
+        self._start(setup, redis, retry, gather)
 
     @property
     def queue_name(self) -> str:

@@ -59,7 +59,7 @@ def _worlds() -> Iterator[list[World]]:
 def _all_changes(trial: Trial, many: int, worlds: list[World], primary: Server, replica: Server) -> None:
     """Changes of all kinds, from threads and tasks."""
     account = Account()
-    queues: list[Any] = [world.queue("changes", primary.url, durability=_BRIEFLY) for world in worlds]
+    queues: list[Any] = [world.queue("changes", primary.url, durability=_BRIEFLY, gather=True) for world in worlds]
     _change(trial, account, queues, primary, replica, range(many))
     _finish(trial, account, queues, primary, replica)
 

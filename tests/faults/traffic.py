@@ -135,12 +135,12 @@ def finish(coroutine: Coroutine[Any, Any, None]) -> None:
     raise AssertionError("it waits for something")
 
 
-def open_object(kind: str, name: str, target: Any, retry: float | None, *, is_aio: bool) -> Any:
+def open_object(kind: str, name: str, target: Any, options: Mapping[str, Any], *, is_aio: bool) -> Any:
     """Makes an object of a class; a sync one as `Plain`."""
     if kind == "Pool":
         # Lost batches are to be due again soon, and what is acknowledged is, too.
         make = pyrq.aio.Pool if is_aio else pyrq.Pool
-        pool: Any = make(name, target, retry=retry, ack_ttl=1, ack_valid_for=0)
+        pool: Any = make(name, target, ack_ttl=1, ack_valid_for=0, **options)
         return pool if is_aio else Plain(pool)
-    queue = getattr(pyrq.aio if is_aio else pyrq, kind)(name, target, retry=retry)
+    queue = getattr(pyrq.aio if is_aio else pyrq, kind)(name, target, **options)
     return queue if is_aio else Plain(queue)

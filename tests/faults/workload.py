@@ -253,7 +253,9 @@ class Load:
     def _open(self, books: Books, rng: random.Random, *, is_aio: bool) -> Any:
         traffic = books.traffic
         target = self._target(rng, is_aio)
-        return open_object(traffic.kind, traffic.name, target, rng.choice(traffic.retries), is_aio=is_aio)
+        # Half of them as they come: a sync one does not gather then, one of asyncio does.
+        options = {"retry": rng.choice(traffic.retries), "gather": rng.choice((None, not is_aio))}
+        return open_object(traffic.kind, traffic.name, target, options, is_aio=is_aio)
 
     def _caller(self, books: Books, who: str, shared: Any, *, is_aio: bool) -> Caller:
         rng = self._rng(books, who)

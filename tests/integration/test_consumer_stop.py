@@ -74,6 +74,21 @@ def test_what_runs_may_finish_and_the_rest_goes_back_in_order(
 
 
 @every_kind
+def test_what_was_taken_ahead_goes_back_at_once(kind: str, crew: Crew, queue: Queue[str]) -> None:
+    """Others need not wait until the handlers are done."""
+    queue.add_items(TEN)
+    worker = start(crew, kind, "gate", 2, prefetch=5, concurrency=2, grace=3600)
+    wait_until(lambda: queue.stats().in_flight == 7, 30)
+    ask(worker, signal.SIGTERM)
+    wait_until(lambda: queue.stats().in_flight == 2, 30)
+    assert queue.peek(100) == TEN[2:]
+    assert worker.is_alive()
+    crew.books.open_gate()
+    totals = worker.end()
+    assert (totals["taken"], totals["acked"], totals["returned"]) == (7, 2, 5)
+
+
+@every_kind
 @either_signal
 def test_a_second_signal_gives_back_at_once(kind: str, number: signal.Signals, crew: Crew, queue: Queue[str]) -> None:
     queue.add_items(TEN)

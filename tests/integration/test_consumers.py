@@ -172,6 +172,23 @@ def test_a_handler_may_take_longer_than_the_lease(kind: str, client: Any, crew: 
     assert crew.books.begun == ["a", "b"]
 
 
+# What was taken ahead
+
+
+@every_kind
+def test_what_a_killed_consumer_took_ahead_comes_again(kind: str, crew: Crew, queue: Queue[str]) -> None:
+    items = [str(number) for number in range(20)]
+    queue.add_items(items)
+    killed = at_work(crew, crew.hire(kind, "gate", lease=LEASE, prefetch=9), "0")
+    wait_until(lambda: held(queue, killed) == 10, 30)
+    killed.kill()
+    other = crew.hire(kind, "count", lease=LEASE, prefetch=4)
+    wait_until(lambda: crew.books.handled(other.label) == len(items), 30)
+    wait_until(lambda: not queue.in_flight(), 30)
+    assert crew.books.seen() == dict.fromkeys(items, 1)
+    assert other.stop()["acked"] == len(items)
+
+
 # What lands for a consumer that does not take it
 
 

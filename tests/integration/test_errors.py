@@ -22,7 +22,21 @@ CARD = "CARD-4111"
 PASSWORD = "open-sesame-77"
 
 COMMANDS = (
-    *("del", "lpush", "rpush", "lset", "lrange", "llen", "lrem", "ltrim", "rename", "exists", "expire", "time"),
+    *(
+        "del",
+        "lpush",
+        "rpush",
+        "lset",
+        "lrange",
+        "llen",
+        "lrem",
+        "ltrim",
+        "lmove",
+        "rename",
+        "exists",
+        "expire",
+        "time",
+    ),
     *("hset", "hget", "hmget", "hlen", "hgetall", "hdel", "ttl"),
     *("zadd", "zcard", "zrange", "zrangebyscore", "zrem"),
 )

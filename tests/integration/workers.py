@@ -177,6 +177,7 @@ class Orders:
     label: str
     name: str = "orders"
     batch: int = 1
+    prefetch: int = 0
     concurrency: int = 1
     lease: float = 30.0
     grace: float = 30.0
@@ -190,7 +191,7 @@ class Orders:
         """Gives the options of `consume`."""
         from pyrq import Backoff
 
-        names = ("batch", "concurrency", "lease", "grace", "max_deliveries")
+        names = ("batch", "concurrency", "lease", "grace", "max_deliveries", "prefetch")
         return {name: getattr(self, name) for name in names} | {"backoff": Backoff(self.wait, self.wait, jitter=0)}
 
 

@@ -7,11 +7,11 @@ names is known by the slot's name, but for the few that are fixed.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
-from pyrq.core import ops, pool_ops
+from pyrq.core import ops, pool_ops, session_ops
 from pyrq.core.call import Call
 from pyrq.core.keys import Keys, Kind
 from pyrq.core.limits import NO_LIMITS, Limits
@@ -27,6 +27,7 @@ ITEMS = [b"x", b"y", b"x"]
 PARAMETERS: dict[str, tuple[Any, Any]] = {
     "identity": (ME, Identity(b"8", 1, 200)),
     "held": (HELD, Held(4, 2, 9)),
+    "size": (20, 19),
     "limits": (Limits(max_deliveries=3, max_size=100, dead_max=50), NO_LIMITS),
     "wait": (Wait(lease=30.0, slice_ms=4000, blocked=1), NO_WAIT),
     "lease": (30.0, 20.0),
@@ -36,6 +37,7 @@ PARAMETERS: dict[str, tuple[Any, Any]] = {
     "offset": (4, 0),
     "items": (ITEMS, [b"y", b"x"]),
     "item": (b"x", b"y"),
+    "groups": ([ITEMS[:2], ITEMS[2:]], [ITEMS[:1], ITEMS[1:]]),
     "count": (12, 13),
     "timeout": (7200.0, None),
     "reason": ("why", "how"),
@@ -67,6 +69,8 @@ SLOTS: dict[str, list[bytes]] = {
     "most": [b"3"],
     "dead_max": [b"50"],
     "max_size": [b"100"],
+    "sizes": [b"2 1"],
+    "size": [b"20"],
     "lease": [b"30.0"],
     "slice": [b"4000"],
     "blocked": [b"1"],
@@ -86,6 +90,13 @@ SLOTS: dict[str, list[bytes]] = {
 FIXED: dict[tuple[str, str], list[bytes]] = {
     ("reject", "reason"): [b"rejected"],
     ("re_enqueue", "reason"): [b"swept: its consumer fell silent"],
+    ("ack_all", "kept"): [b"0"],
+}
+
+# Where the samples would make a call that has nothing to do.
+OWN: dict[str, dict[str, Any]] = {
+    # What waits in the inbox is held, too.
+    "ack_all": {"held": replace(HELD, kept=0)},
 }
 
 
@@ -117,7 +128,8 @@ class Builder:
 
     def __call__(self, **other: Any) -> Call[Any]:
         """Builds a Call, with other values than the samples for some parameters."""
-        samples = {"keys": keys_of(self.kind), **{name: sample for name, (sample, _) in PARAMETERS.items()}, **other}
+        usual = {name: sample for name, (sample, _) in PARAMETERS.items()}
+        samples = {"keys": keys_of(self.kind), **usual, **OWN.get(self.name, {}), **other}
         call: Call[Any] = getattr(self.module, self.name)(**{name: samples[name] for name in self.parameters})
         return call
 
@@ -146,9 +158,9 @@ def builders(module: ModuleType, *kinds: Kind) -> list[Builder]:
     return [Builder(module, name, kind) for kind in kinds for name in names if (name, kind) != ("repair", Kind.PLAIN)]
 
 
-QUEUE_BUILDERS = builders(ops, *QUEUES)
+QUEUE_BUILDERS = [*builders(ops, *QUEUES), *builders(session_ops, *QUEUES)]
 POOL_BUILDERS = builders(pool_ops, Kind.POOL)
-ANY_BUILDERS = [Builder(ops, name, Kind.POOL) for name in ("burn", "confirm", "forget")]
+ANY_BUILDERS = builders(session_ops, Kind.POOL)
 """What the runner does for a pool as for a queue."""
 
 
@@ -166,7 +178,7 @@ def fill(client: Any, kind: Kind) -> None:
     client.rpush(keys.processing, *[b"x", b"y"] * 10)
     client.hset(keys.timeouts, keys.processing, "1")
     own = keys.client_id
-    client.hset(keys.consumers, mapping={own: "3 1", f"{own}/lease": "30.0 9", f"{own}/landing": "1"})
+    client.hset(keys.consumers, mapping={own: "3 20", f"{own}/lease": "30.0 9", f"{own}/landing": "1"})
     client.rpush(keys.landing, "w")
     client.zadd(keys.delayed, {"0 0 0 x\nx": 1, "0 1 0 x\ny": 2e9})
     client.hset(keys.deliveries, mapping={"x": "2", "y": "1"})

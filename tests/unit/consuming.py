@@ -79,6 +79,7 @@ class Wire:
 
     url: str = field(default_factory=fresh)
     calls: list[Call[Any]] = field(default_factory=list)
+    runs: list[list[str]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     moves: int = 0
@@ -100,22 +101,22 @@ class Wire:
         self.holds.append(Hold(script, behind))
         return self.holds[-1]
 
-    async def before(self, script: str) -> Fault | None:
-        await self._wait(script, behind=False)
+    async def before(self, *scripts: str) -> Fault | None:
+        await self._wait(scripts, behind=False)
         for fault in list(self.faults):
-            if fault.script == script:
+            if fault.script in scripts:
                 self.faults.remove(fault)
                 return fault
         return None
 
-    async def after(self, script: str, fault: Fault | None) -> None:
-        await self._wait(script, behind=True)
+    async def after(self, fault: Fault | None, *scripts: str) -> None:
+        await self._wait(scripts, behind=True)
         if fault:
             raise fault.error
 
-    async def _wait(self, script: str, behind: bool) -> None:
+    async def _wait(self, scripts: Sequence[str], behind: bool) -> None:
         for hold in list(self.holds):
-            if hold.script == script and hold.behind is behind:
+            if hold.script in scripts and hold.behind is behind:
                 self.holds.remove(hold)
                 hold.reached.set()
                 await passed(hold.go)
@@ -126,23 +127,27 @@ class Tapped:
 
     reply_timeout: float | None = 5.0
     deadline = 30.0
+    gathers = False
 
     def __init__(self, wire: Wire, inner: Any) -> None:
         self.wire, self.inner = wire, inner
         self.doubts = 0
+        self.gathers = False
 
     async def _run(
         self, calls: Sequence[Call[Any]], durability: Durability | None, run: Callable[[], Awaitable[list[Any]]]
     ) -> list[Any]:
         self.wire.calls.extend(calls)
-        script = calls[-1].script.name
-        self.wire.durabilities.setdefault(script, []).append(durability)
-        fault = await self.wire.before(script)
+        scripts = [call.script.name for call in calls]
+        self.wire.runs.append(scripts)
+        for script in scripts:
+            self.wire.durabilities.setdefault(script, []).append(durability)
+        fault = await self.wire.before(*scripts)
         self.doubts += fault is not None
         if fault and not fault.executed:
             raise fault.error
         results = await run()
-        await self.wire.after(script, fault)
+        await self.wire.after(fault, *scripts)
         return results
 
     async def _move(self, move: Callable[[], Awaitable[bool]]) -> bool:
@@ -151,7 +156,7 @@ class Tapped:
         if fault:
             raise fault.error
         moved = await move()
-        await self.wire.after("move", None)
+        await self.wire.after(None, "move")
         return moved
 
 

@@ -59,6 +59,7 @@ class Recorder:
     deadline: float = 30.0
     reply_timeout: float | None = 5.0
     doubts: int = 0
+    gathers: bool = False
     runs: list[tuple[list[Call[Any]], Durability | None]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     closed: int = 0

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pyrq.aio import BytesCodec, Codec, Fsync, JsonCodec, Queue, Replicas, _runner
+from pyrq.aio import BytesCodec, Codec, Fsync, JsonCodec, Queue, Replicas, _sending
 from pyrq.backends import connect_async
-from pyrq.core import ops
+from pyrq.core import session_ops
 from pyrq.core.call import Call
 from pyrq.core.options import Durability
 from pyrq.core.views import read_letter
@@ -334,7 +334,7 @@ def test_a_wrong_option_is_refused_at_construction(
 def test_a_wrong_label_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     # An embedded server would go on running for nobody, and nothing could be awaited to stop it.
     made: list[object] = []
-    monkeypatch.setattr(_runner, "connect_async", lambda target, *, retry=None: made.append(target))
+    monkeypatch.setattr(_sending, "connect_async", lambda target, *, retry=None, gather=None: made.append(target))
     with pytest.raises(ValueError, match=r"^client_id"):
         Queue("orders", "memory://x", client_id="a/b")
     assert made == []
@@ -571,7 +571,7 @@ async def test_no_later_call_takes_the_lane_of_an_error_that_may_still_ask(
     first, second = (one.args[0] for one in backend.of("add"))
     assert first != second
     assert backend.of("burn") == []
-    assert await run_late(backend, [ops.confirm(backend.of("add")[0])]) == [None]
+    assert await run_late(backend, [session_ops.confirm(backend.of("add")[0])]) == [None]
     assert str(kept)
     del kept
     gc.collect()
@@ -833,7 +833,7 @@ async def test_a_queue_closes_what_it_made_and_nothing_else(
 ) -> None:
     await other(backend).close()
     assert backend.closed == 0
-    monkeypatch.setattr(_runner, "connect_async", lambda target, *, retry=None: backend)
+    monkeypatch.setattr(_sending, "connect_async", lambda target, *, retry=None, gather=None: backend)
     await Queue("orders", "memory://x").close()
     assert backend.closed == 1
 
@@ -841,7 +841,7 @@ async def test_a_queue_closes_what_it_made_and_nothing_else(
 async def test_a_queue_is_closed_and_lets_go_even_if_giving_back_fails(
     backend: AsyncRecordingBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_runner, "connect_async", lambda target, *, retry=None: backend)
+    monkeypatch.setattr(_sending, "connect_async", lambda target, *, retry=None, gather=None: backend)
     queue = Queue("orders", "memory://x")
     await queue.add_item("a")
     await queue.get_items(1)
@@ -938,7 +938,7 @@ def test_a_fork_is_another_consumer(queue: Queue[str]) -> None:
 def forked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The process id as the library sees it; to change it is to fork."""
     process = [os.getpid()]
-    monkeypatch.setattr(_runner, "process_id", lambda: process[0])
+    monkeypatch.setattr(_sending, "process_id", lambda: process[0])
     return process
 
 

@@ -140,6 +140,32 @@ def test_a_backend_has_its_own_deadline() -> None:
         connect_async(AsyncRecordingBackend(), retry=3)
 
 
+def test_a_backend_has_its_own_way_to_gather() -> None:
+    with pytest.raises(ValueError, match=r"^gather must be None beside a backend"):
+        connect(RecordingBackend(), gather=False)
+    with pytest.raises(ValueError, match=r"^gather must be None beside a backend"):
+        connect_async(AsyncRecordingBackend(), gather=True)
+
+
+@both
+@pytest.mark.parametrize("target", ["memory://x", "redis://host", None])
+def test_gathering_is_the_default_in_asyncio_and_an_option_for_threads(
+    make: Any, module: Any, kind: Any, target: str | None
+) -> None:
+    assert make(target).gathers is (module is redis_asyncio)
+    assert make(target, gather=True).gathers is True
+    assert make(target, gather=False).gathers is False
+    assert make(module.Redis(), gather=True).gathers is True
+    assert make(module.ConnectionPool(), gather=False).gathers is False
+
+
+@both
+@pytest.mark.parametrize("gather", [0, 1, "yes", []])
+def test_gather_is_true_or_false(make: Any, module: Any, kind: Any, gather: object) -> None:
+    with pytest.raises(TypeError, match=r"^gather must be True, False or None, not (int|str|list)$"):
+        make("memory://x", gather=gather)
+
+
 @pytest.mark.parametrize(
     "target", [redis_asyncio.Redis(), redis_asyncio.ConnectionPool(), AsyncRecordingBackend(), connect_async(fresh())]
 )

@@ -30,6 +30,8 @@ WRONG: list[tuple[str, object, type[Exception]]] = [
     *(("backoff", value, TypeError) for value in (None, 1.0, Backoff)),
     *(("grace", value, ValueError) for value in (-1, float("nan"))),
     *(("grace", value, TypeError) for value in ("1", None, True)),
+    *(("prefetch", value, ValueError) for value in (-1, 10_001)),
+    *(("prefetch", value, TypeError) for value in ("1", None, True, 1.0)),
     *(("stop", value, TypeError) for value in (True, "now", threading.Lock())),
     *(("on_event", value, TypeError) for value in (1, "print")),
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pyrq import Bury, Drop, Replicas, Totals
+from pyrq.aio import _supply as aio_supply
 from pyrq.aio import consumer as aio_consumer
 from pyrq.errors import (
     AuthenticationError,
@@ -25,7 +26,7 @@ from pyrq.errors import (
     ServerTooOldError,
     WrongTypeError,
 )
-from pyrq.sync import consumer as sync_consumer
+from pyrq.sync import _supply as sync_supply
 from tests.servers import wait_until
 from tests.unit.consuming import KINDS, LATER, LIMIT, SOON, Bench, each_kind, passed
 
@@ -53,7 +54,7 @@ FINAL: list[type[RqError]] = [
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes consumers try again soon."""
-    for module in (sync_consumer, aio_consumer):
+    for module in (sync_supply, aio_supply, aio_consumer):
         monkeypatch.setattr(module, "TROUBLE_PAUSE", 0.01)
 
 
@@ -282,7 +283,7 @@ def test_the_first_failure_is_raised(bench: Bench) -> None:
     first, second = PermissionDeniedError(), WrongTypeError()
     running = bench.start(handle, concurrency=2)
     wait_until(lambda: len(handle.got) == 2, LIMIT)
-    bench.wire.fail("ack", first, second)
+    bench.wire.fail("ack", WrongTypeError(), first, second)  # the first of them might be the get's that rides along
     handle.may["a"].set()
     wait_until(running.consumer._stopping.is_set, LIMIT)
     handle.may["b"].set()
@@ -294,7 +295,7 @@ def test_the_first_failure_is_raised(bench: Bench) -> None:
 def test_the_first_failure_is_raised_even_if_the_end_fails(bench: Bench) -> None:
     bench.queue.add_item("a")
     first = PermissionDeniedError()
-    bench.wire.fail("ack", first)
+    bench.wire.fail("ack", first, first)
     bench.wire.fail("release", *[ServerGoneError()] * 10)
     running = bench.start(Noting())
     running.wait()
@@ -331,7 +332,7 @@ def test_giving_back_waits_for_no_replica(bench: Bench) -> None:
     running.stop()
     assert running.result() == Totals(taken=2, acked=1, returned=1)
     assert bench.wire.durabilities["ack"] == [Replicas(1, 100)]
-    assert bench.wire.durabilities["get"] == [None, None]
+    assert bench.wire.durabilities["get"] == [None, Replicas(1, 100)], "it rides with the acknowledgement"
     assert bench.wire.durabilities["release"][0] is None
 
 

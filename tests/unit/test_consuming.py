@@ -99,6 +99,8 @@ def test_consumers_of_the_older_libraries_are_given_what_they_had() -> None:
         ("lease", math.nan, r"a number from 0\.1 to 1e\+06, not nan"),
         ("max_deliveries", 0, "a whole number, 1 or more, not 0"),
         ("grace", -1, r"seconds, from 0 to 1e\+09, not -1"),
+        ("prefetch", -1, "a whole number from 0 to 10000, not -1"),
+        ("prefetch", 10_001, "a whole number from 0 to 10000, not 10001"),
     ],
 )
 def test_an_option_out_of_range(option: str, value: float, message: str) -> None:
@@ -106,14 +108,14 @@ def test_an_option_out_of_range(option: str, value: float, message: str) -> None
         ConsumerSetup.of(NO_LIMITS, **{**OPTIONS, option: value})
 
 
-@pytest.mark.parametrize("option", ["batch", "concurrency", "lease", "max_deliveries", "grace"])
+@pytest.mark.parametrize("option", ["batch", "concurrency", "lease", "max_deliveries", "grace", "prefetch"])
 @pytest.mark.parametrize("value", ["1", True, object()])
 def test_an_option_of_the_wrong_type(option: str, value: Any) -> None:
     with pytest.raises(TypeError, match=rf"^{option} must be .*, not {type(value).__name__}$"):
         setup_of(**{option: value})
 
 
-@pytest.mark.parametrize("option", ["batch", "concurrency", "lease", "backoff", "grace"])
+@pytest.mark.parametrize("option", ["batch", "concurrency", "lease", "backoff", "grace", "prefetch"])
 def test_only_the_limit_may_be_left_to_the_queue(option: str) -> None:
     with pytest.raises(TypeError, match=rf"^{option} must be .*, not NoneType$"):
         ConsumerSetup.of(NO_LIMITS, **{**OPTIONS, option: None})

@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from pyrq.core import ops
+from pyrq.core import ops, session_ops
 from pyrq.core.errors import OutcomeUnknown
 from pyrq.core.keys import Keys, Kind
 from pyrq.core.session import GET_LANE, Held, Identity
@@ -37,10 +37,10 @@ def test_what_the_server_does_not_know_of_is_not_confirmed(stage: Stage) -> None
     me = stage.actor()
     call = me.call("add", items=[A])
     me.run(call)
-    me.run(ops.confirm(call))
+    me.run(session_ops.confirm(call))
     stage.client.delete(me.keys.session)  # as a failover that lost it
     with pytest.raises(OutcomeUnknown):
-        me.run(ops.confirm(call))
+        me.run(session_ops.confirm(call))
 
 
 def test_a_get_that_runs_behind_a_later_one_takes_nothing(stage: Stage) -> None:

@@ -150,8 +150,8 @@ def test_leaving_with_closes(world: World, kind: str) -> None:
 def test_an_object_closes_what_it_made_even_if_ending_the_session_fails(
     world: World, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = world.module.__name__ + "._runner." + ("connect_async" if world.is_aio else "connect")
-    monkeypatch.setattr(runner, lambda target, *, retry=None: world.backend)
+    runner = world.module.__name__ + "._sending." + ("connect_async" if world.is_aio else "connect")
+    monkeypatch.setattr(runner, lambda target, *, retry=None, gather=None: world.backend)
     one = world.make(kind, "orders", "memory://x")
     one.add_item("a")
     world.backend.faults.append(Fault("forget", ServerGoneError()))
@@ -226,7 +226,7 @@ def test_an_object_of_the_environment_can_be_pickled(world: World, kind: str, mo
 def forked(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The process id as the library sees it; to change it is to fork."""
     process = [1]
-    monkeypatch.setattr(world.module.__name__ + "._runner.process_id", lambda: process[0])
+    monkeypatch.setattr(world.module.__name__ + "._sending.process_id", lambda: process[0])
     return process
 
 

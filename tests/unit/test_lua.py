@@ -264,7 +264,7 @@ def test_a_script_reads_no_other_clock_and_no_dice(name: str, kind: Kind) -> Non
 
 # Which commands are used
 
-OPTIONS = {"CH", "LIMIT", "WITHSCORES", "NOPERM", "WRONGTYPE"}
+OPTIONS = {"CH", "LIMIT", "WITHSCORES", "NOPERM", "WRONGTYPE", "LEFT", "RIGHT"}
 """Texts of capital letters that are no command."""
 
 
@@ -332,7 +332,7 @@ def defined(piece: str) -> dict[str, list[str] | None]:
 
 
 def test_there_are_pieces_for_kinds() -> None:
-    assert STEMS == ["leaving", "more_trials", "waiting"]
+    assert STEMS == ["leaving", "more_trials", "newcomers", "waiting"]
     assert {f"{stem}_{kind.name.lower()}" for stem in STEMS for kind in QUEUES} <= set(PIECES)
     assert not [name for name, text in SCRIPTS.items() if re.search(r"-- include \w+_(plain|unique)$", text, re.M)]
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyrq.backends import connect
-from pyrq.core import ops, pool_ops, replies
+from pyrq.core import ops, pool_ops, replies, session_ops
 from pyrq.core.errors import OutcomeUnknown, PermissionDeniedError, WrongTypeError
 from pyrq.core.keys import Keys, Kind
 from pyrq.core.limits import NO_LIMITS, Limits
@@ -19,6 +19,7 @@ from pyrq.core.views import InFlight, Letter, Stats
 from pyrq.core.waiting import NO_WAIT, Found, Wait
 from tests.unit.builders import (
     ANY_BUILDERS,
+    OWN,
     PARAMETERS,
     POOL_BUILDERS,
     QUEUE_BUILDERS,
@@ -35,7 +36,10 @@ from tests.unit.helpers import HELD, KEYS, ME, fresh, raw
 
 REPLIES: dict[str, tuple[Any, Any]] = {
     "ack": ([3], 3),
+    "ack_all": ([3], 3),
+    "ack_together": ([3, 0], [3, 0]),
     "add": ([3], 3),
+    "add_together": ([3, -1, 0], [3, -1, 0]),
     "beat": ([9, 1], (9, 1)),
     "burn": (1, 1),
     "bury": ([1], 1),
@@ -47,7 +51,7 @@ REPLIES: dict[str, tuple[Any, Any]] = {
     "drop": ([3, 1], (3, 1)),
     "forget": (1, 1),
     "forget_rollbacks": ([1], 1),
-    "get": ([[b"x", b"y"], 9, 1, 0], Found([b"x", b"y"], 9, sweep=True, block=0.0, nap=0.0)),
+    "get": ([[b"y", b"x"], 9, 1, 0, 1], Found([b"x", b"y"], 9, sweep=True, block=0.0, nap=0.0, whole=True)),
     "in_flight": ([[b"me-1", 2, b"1.500", b"30.0"]], [InFlight("me-1", 2, 1.5, 30.0)]),
     "is_paused": (1, True),
     "pause": ([1], 1),
@@ -72,7 +76,8 @@ class BuilderContract:
 
     def test_equal_arguments_give_equal_calls(self, builder: Builder) -> None:
         keys = Keys.of("orders", "me-1", builder.kind)
-        call = builder(keys=keys, held=Held(3, 2, 9), identity=Identity(b"7", 5, 120))
+        held = OWN.get(builder.name, {}).get("held", Held(3, 2, 9))
+        call = builder(keys=keys, held=held, identity=Identity(b"7", 5, 120))
         assert call == builder()
         assert hash(call) == hash(builder())
         assert call.script.name == ("pool_" if builder.module is pool_ops else "") + builder.name
@@ -141,7 +146,7 @@ class BuilderContract:
             connect(url).run([builder()])
         except OutcomeUnknown:
             assert builder.name == "confirm"  # there is no such call
-        something = {"add", "put_off", "burn", "roll_back", "pause"}
+        something = {"add", "add_together", "put_off", "burn", "roll_back", "pause"}
         if builder.kind is not Kind.POOL:
             something |= {"get"}  # who waits registers for it, and who has a lease claims the sweep
         assert bool(state(raw(url))) == (builder.name in something)
@@ -167,8 +172,8 @@ class TestBuilders(BuilderContract):
 
 def test_every_public_function_of_the_module_is_a_builder() -> None:
     names = {builder.name for builder in QUEUE_BUILDERS}
-    assert functions_of(ops) == names == set(REPLIES)
-    assert set(ops.__all__) == {*names, "CHUNK"}
+    assert functions_of(ops) | functions_of(session_ops) == names == set(REPLIES)
+    assert {*ops.__all__, *session_ops.__all__} == {*names, "CHUNK"}
 
 
 def test_no_sample_is_left_over() -> None:
@@ -185,7 +190,10 @@ def test_which_scripts_differ_by_kind() -> None:
     plain, unique = scripts[Kind.PLAIN], scripts[Kind.UNIQUE]
     assert unique.keys() - plain.keys() == {"repair"}
     differing = {name for name in plain if plain[name] != unique[name]}
-    assert differing == {"add", "delete", "get", "probe", "re_enqueue", "redrive", "reject", "release"}
+    assert differing == {
+        *("add", "add_together", "delete", "get", "probe"),
+        *("re_enqueue", "redrive", "reject", "release"),
+    }
     for name in differing:
         extra = ("unique", "repair") if name == "probe" else ("unique",)
         assert unique[name].keys == (*plain[name].keys, *extra)
@@ -303,10 +311,10 @@ def test_an_offset_is_one_that_the_server_can_read(offset: int, text: bytes) -> 
 
 def test_confirm_asks_for_the_call_it_was_given() -> None:
     call = ops.ack(KEYS, Identity(b"2", 8, 300), HELD, [b"x"])
-    confirm = ops.confirm(call)
+    confirm = session_ops.confirm(call)
     assert confirm.keys == (KEYS.session,)
     assert confirm.args == (b"2", b"8", b"300")
-    assert ops.confirm(confirm) == confirm
+    assert session_ops.confirm(confirm) == confirm
 
 
 @pytest.mark.parametrize("kind", QUEUES)

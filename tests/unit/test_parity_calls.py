@@ -34,11 +34,23 @@ from tests.unit.test_parity import PUBLIC_CLASSES, public
 
 Step = tuple[str, tuple[Any, ...]]
 
+WHOLE = [f"whole {number}" for number in range(9)]
+PROVED: list[Step] = [
+    ("add_items", (WHOLE,)),
+    ("get_items", (9,)),
+    ("ack_items", (WHOLE,)),
+    ("add_items", (WHOLE,)),
+    ("get_items", (9,)),
+    ("ack_and_get", (WHOLE, 9)),
+]
+"""What is acknowledged as it was taken, with nothing else held: by proof."""
+
 
 def queue_steps(much: int) -> list[Step]:
     """Gives calls of every method of a queue; the larger ones in several chunks where `much` is 100."""
     first = 11 * much  # of what is held and not acknowledged
     return [
+        *PROVED,
         ("add_items", ([f"item {number}" for number in range(25 * much)],)),
         ("add_item", ("one",)),
         ("add_item", ("one",)),
@@ -146,7 +158,8 @@ POOL: list[Step] = [
     ("clear_pool", ()),
     ("clear_pool", ()),
 ]
-OF_CONSUMERS = {"beat", "retry"}
+ELSEWHERE = {"beat", "retry", "add_together", "ack_together"}
+"""The scripts of consumers, and of callers who come together."""
 LIMIT = {"max_retry_rollback": 0, "max_timeout_in_queue": 5}
 OPTIONS = {"Queue": LIMIT, "UniqueQueue": LIMIT, "Pool": {"ack_ttl": 60, "ack_valid_for": 3600}}
 
@@ -237,19 +250,20 @@ def test_the_same_calls_and_results(same_ids_and_times: None, kind: str, options
     assert seen(here.calls) == seen(there.calls)
     assert here.runs == there.runs
     # Those left out are for what goes wrong.
-    assert set(here.names) | {"burn"} == (scripts_of(kind) | {"burn"}) - {"confirm", "bury"} - OF_CONSUMERS
+    assert set(here.names) | {"burn"} == (scripts_of(kind) | {"burn"}) - {"confirm", "bury"} - ELSEWHERE
     assert {durability for _, durability in here.runs} == {None, options.get("durability")}
 
 
 @pytest.mark.parametrize(
     ("kind", "script"),
-    [(kind, script) for kind in OPTIONS for script in sorted(scripts_of(kind) - {"confirm", "burn"} - OF_CONSUMERS)],
+    [(kind, script) for kind in OPTIONS for script in sorted(scripts_of(kind) - {"confirm", "burn"} - ELSEWHERE)],
 )
 @pytest.mark.parametrize("executed", [False, True])
 def test_the_same_calls_and_results_when_a_reply_is_lost(
     same_ids_and_times: None, kind: str, script: str, executed: bool
 ) -> None:
     steps: list[Step] = [
+        *(PROVED if script == "ack_all" else []),
         ("add_items", (["a", "bad", "b", "a", "c"],)),
         *scenario(kind, 1),
         ("get_count", ()),
@@ -267,6 +281,9 @@ def test_the_same_calls_and_results_when_a_reply_is_lost(
 
 
 # Consumers
+
+
+ACK = Verdict(Fate.ACK)
 
 
 def seen_of_settler() -> list[Verdict]:
@@ -292,12 +309,14 @@ def settle_sync(backend: RecordingBackend, told: list[Any]) -> None:
     queue = sync.Queue("orders", backend, client_id="me")
     run = queue._run
     settler = sync_settling.Settler(run, setup(queue._setup.limits), lambda *what: told.append(what))
-    queue.add_items(["a", "b", "c", "d", "e", "f"])
-    tenure = run.take(6, Wait(lease=30.0)).tenure
-    run.member().session.inbox.take(5)
+    queue.add_items(["a", "b", "c", "d", "e", "g", "h", "i", "f", "j"])
+    tenure = run.take(9, Wait(lease=30.0)).tenure
+    run.member().session.inbox.take(8)
     told.append(outcome(settler.beat))
     for item, verdict in zip("abcde", seen_of_settler(), strict=True):
         told.append(outcome(partial(settler.settle, job(item, tenure), verdict, lambda error: len(told) % 2 == 0)))
+    told.append(outcome(partial(settler.settle_and_take, job("g", tenure), ACK, 2, lambda error: len(told) % 2 == 0)))
+    told.append(outcome(partial(settler.give_back, [job("h", tenure), job("i", tenure)], lambda error: False)))
     told.append(outcome(settler.sweep))
     told.append(outcome(settler.retire))
 
@@ -310,35 +329,43 @@ async def settle_aio(backend: AsyncRecordingBackend, told: list[Any]) -> None:
     async def goes_on(error: RqError) -> bool:
         return len(told) % 2 == 0
 
+    async def never(error: RqError) -> bool:
+        return False
+
     async def outcome(awaited: Awaitable[Any]) -> Any:
         try:
             return await awaited
         except RqError as error:
             return type(error), str(error)
 
-    await queue.add_items(["a", "b", "c", "d", "e", "f"])
-    tenure = (await run.take(6, Wait(lease=30.0))).tenure
-    run.member().session.inbox.take(5)
+    await queue.add_items(["a", "b", "c", "d", "e", "g", "h", "i", "f", "j"])
+    tenure = (await run.take(9, Wait(lease=30.0))).tenure
+    run.member().session.inbox.take(8)
     told.append(await outcome(settler.beat()))
     for item, verdict in zip("abcde", seen_of_settler(), strict=True):
         told.append(await outcome(settler.settle(job(item, tenure), verdict, goes_on)))
+    told.append(await outcome(settler.settle_and_take(job("g", tenure), ACK, 2, goes_on)))
+    told.append(await outcome(settler.give_back([job("h", tenure), job("i", tenure)], never)))
     told.append(await outcome(settler.sweep()))
     told.append(await outcome(settler.retire()))
 
 
-@pytest.mark.parametrize("script", [None, "beat", "ack", "bury", "retry", "re_enqueue", "release", "forget"])
+@pytest.mark.parametrize(
+    "script", [None, "beat", "ack", "bury", "retry", "re_enqueue", "release", "forget", "get", "reject"]
+)
 @pytest.mark.parametrize("executed", [False, True])
 async def test_settlers_make_the_same_calls(same_ids_and_times: None, script: str | None, executed: bool) -> None:
     here, there = RecordingBackend(), AsyncRecordingBackend()
     for backend in (here, there):
-        backend.faults = [Fault(script, OutcomeUnknown(), executed)] if script else []
+        # The first get only prepares; the second rides with an acknowledgement.
+        backend.faults = [Fault(script, OutcomeUnknown(), executed, int(script == "get"))] if script else []
     told: tuple[list[Any], list[Any]] = [], []
     settle_sync(here, told[0])
     await settle_aio(there, told[1])
     assert told[0] == told[1]
     assert here.runs == there.runs
     assert here.doubts == there.doubts == bool(script)
-    assert {"beat", "ack", "bury", "retry", "re_enqueue", "release"} <= set(here.names)
+    assert {"beat", "ack", "bury", "retry", "re_enqueue", "release", "reject", "get"} <= set(here.names)
 
 
 FATES: dict[str, Exception | None] = {

@@ -14,11 +14,11 @@ from typing import Any, cast
 import pytest
 from redis import exceptions
 
-from pyrq.backends import _redis, redis_async, redis_sync
+from pyrq.backends import _redis, lending_async, redis_async, redis_sync
 from pyrq.backends._redis import POOL_ARGS
 from pyrq.backends.redis_async import AsyncRedisBackend
 from pyrq.backends.redis_sync import RedisBackend
-from pyrq.core import errors, ops
+from pyrq.core import errors, ops, session_ops
 from pyrq.core.call import Call
 from pyrq.core.limits import NO_LIMITS
 from pyrq.core.options import Durability, Fsync, Replicas
@@ -233,10 +233,10 @@ def in_full(call: Call[Any]) -> Command:
 async def test_calls_and_their_wait_go_in_one_pipeline(world: World) -> None:
     pool = world.pool(0, 1, [1, 1], 5, 2)
     backend = world.backend(pool)
-    assert await world.run(backend, [ops.forget(KEYS), ADD, COUNT], Replicas(1, 200)) == [1, 1, 5]
+    assert await world.run(backend, [session_ops.forget(KEYS), ADD, COUNT], Replicas(1, 200)) == [1, 1, 5]
     assert pool.sent == [
         (b"WAIT", b"0", b"1"),
-        named(ops.forget(KEYS)),
+        named(session_ops.forget(KEYS)),
         named(ADD),
         named(COUNT),
         (b"WAIT", b"1", b"200"),
@@ -299,11 +299,11 @@ async def test_a_missing_script_is_sent_in_full_with_the_wait(world: World) -> N
     missing = error_reply("NOSCRIPT No matching script. Please use EVAL.")
     pool = world.pool(0, 1, missing, 0, 1, [1, 1], 1)
     backend = world.backend(pool)
-    assert await world.run(backend, [ops.forget(KEYS), ADD], Replicas(1)) == [1, 1]
+    assert await world.run(backend, [session_ops.forget(KEYS), ADD], Replicas(1)) == [1, 1]
     wait = (b"WAIT", b"1", b"100")
     assert pool.sent[1:] == [
-        *(named(ops.forget(KEYS)), named(ADD), wait),
-        *(in_full(ops.forget(KEYS)), in_full(ADD), wait),
+        *(named(session_ops.forget(KEYS)), named(ADD), wait),
+        *(in_full(session_ops.forget(KEYS)), in_full(ADD), wait),
     ]
     assert (world.pauses, backend.doubts, pool.disconnected) == ([0.0], 0, 0)
 
@@ -431,7 +431,7 @@ async def test_a_lost_answer_is_asked_for_again_unchanged(world: World, lost: Ex
 
 async def test_a_connection_with_unread_answers_is_closed(world: World) -> None:
     pool = world.pool(1, CLOSED, 5, 1, [1, 1], 5)
-    assert await world.run(world.backend(pool), [ops.forget(KEYS), ADD, COUNT]) == [1, 1, 5]
+    assert await world.run(world.backend(pool), [session_ops.forget(KEYS), ADD, COUNT]) == [1, 1, 5]
     assert pool.disconnected == 1
     if world.asynchronous:
         assert pool.nowait == [True]
@@ -517,6 +517,7 @@ async def test_what_may_help_is_done_before_the_next_attempt(world: World) -> No
 def test_an_interrupt_counts_as_a_doubt(world: World) -> None:
     pool = world.pool(KeyboardInterrupt())
     backend = world.backend(pool)
+    backend.gathers = False  # there is no event loop
     backend._checked.add(None)
     running: Coroutine[Any, Any, Any] = world.run(backend, [ADD])
 
@@ -536,14 +537,14 @@ async def test_confirm_asks_again_and_adds_nothing(world: World) -> None:
     pool = world.pool(0, 1, [1, 1], 0, [2], 0, [2], 1)
     backend = world.backend(pool)
     with pytest.raises(errors.NotEnoughSyncedSlavesError) as first:
-        await world.run(backend, [ops.forget(KEYS), ADD], Replicas(1, 200))
+        await world.run(backend, [session_ops.forget(KEYS), ADD], Replicas(1, 200))
     assert isinstance(first.value, errors.AsyncNotEnoughSyncedSlavesError) is world.asynchronous
     before = len(pool.sent)
     with pytest.raises(errors.NotEnoughSyncedSlavesError) as second:
         await world.confirm(first.value)
     await world.confirm(second.value)
     wait = (b"WAIT", b"1", b"200")
-    assert pool.sent[before:] == [named(ops.confirm(ADD)), wait] * 2
+    assert pool.sent[before:] == [named(session_ops.confirm(ADD)), wait] * 2
 
 
 async def test_confirm_of_what_the_server_forgot(world: World) -> None:
@@ -584,6 +585,7 @@ def test_threads_queue_for_a_connection() -> None:
 async def test_tasks_queue_for_a_connection() -> None:
     pool = AsyncPool(*range(8), size=2, asynchronous=True)
     backend = AsyncRedisBackend(pool, 30)
+    backend.gathers = False  # else one is enough
     backend._checked.add(None)
     results = await asyncio.gather(*(backend.run([COUNT]) for _ in range(8)))
     assert sorted(result[0] for result in results) == list(range(8))
@@ -601,7 +603,7 @@ class Now:
 def test_no_connection_for_a_thread_in_time() -> None:
     pool = SyncPool(size=1)
     backend = RedisBackend(pool, 0)
-    backend._places = Now()  # type: ignore[assignment]  # enough of one
+    backend._lender._places = Now()  # type: ignore[assignment]  # enough of one
     with pytest.raises(errors.ServerGoneError, match="No connection of the pool became free in time"):
         backend.run([COUNT])
     assert (pool.sent, backend.doubts) == ([], 0)
@@ -620,11 +622,11 @@ async def test_no_connection_for_a_task_in_time(monkeypatch: pytest.MonkeyPatch)
             assert seconds == 1.0
             return asyncio.timeout(0)
 
-    monkeypatch.setattr(redis_async, "asyncio", Hasty)
+    monkeypatch.setattr(lending_async, "asyncio", Hasty)
     pool = AsyncPool(size=1, asynchronous=True)
     backend = AsyncRedisBackend(pool, 0)
-    assert backend._places
-    async with backend._places:
+    assert backend._lender._places
+    async with backend._lender._places:
         with pytest.raises(errors.ServerGoneError, match="No connection of the pool became free in time"):
             await backend.run([COUNT])
     assert (pool.sent, backend.doubts) == ([], 0)
@@ -641,8 +643,8 @@ async def test_a_place_is_given_back_whatever_happens(world: World) -> None:
 
 def test_a_fork_does_not_wait_for_threads_that_it_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = RedisBackend(SyncPool(3, size=1), 0)
-    assert backend._places
-    backend._places.get()
+    assert backend._lender._places
+    backend._lender._places.get()
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert backend.run([COUNT]) == [3]
 
@@ -675,8 +677,8 @@ async def test_a_run_cancelled_while_it_queues_has_sent_nothing() -> None:
     pool = AsyncPool(5, size=1, asynchronous=True)
     backend = AsyncRedisBackend(pool, 30)
     backend._checked.add(None)
-    assert backend._places
-    async with backend._places:
+    assert backend._lender._places
+    async with backend._lender._places:
         task = asyncio.create_task(backend.run([ADD]))
         await asyncio.sleep(0)
         task.cancel()

@@ -10,12 +10,23 @@ import pytest
 
 import pyrq
 from pyrq import aio
+from pyrq.aio._insisting import Insisting as AsyncInsisting
 from pyrq.backends import AsyncBackend, Backend, connect, connect_async
 from pyrq.core import ops
 from pyrq.core.call import Call
-from pyrq.core.errors import NotEnoughSyncedSlavesError, OutcomeUnknown, RqError, ServerFullError, ServerGoneError
+from pyrq.core.errors import (
+    NotEnoughSyncedSlavesError,
+    OutcomeUnknown,
+    QueueClosedError,
+    RqError,
+    ServerFullError,
+    ServerGoneError,
+    WrongTypeError,
+)
 from pyrq.core.limits import NO_LIMITS
 from pyrq.core.options import Durability, Fsync, Replicas
+from pyrq.core.waiting import NO_WAIT
+from pyrq.sync._insisting import Insisting
 from tests.unit.helpers import fresh
 
 T = TypeVar("T")
@@ -27,11 +38,13 @@ class Scripted:
     def __init__(self, inner: Backend | AsyncBackend) -> None:
         self.inner = inner
         self.deadline, self.reply_timeout, self.doubts = inner.deadline, inner.reply_timeout, 0
+        self.gathers = False
         self.plan: list[Callable[[], None]] = []
         self.seen: list[list[str]] = []
         self.waits: list[Durability | None] = []
         self.lose_reply = False
         self.lost: RqError = OutcomeUnknown()
+        self.gathers = False
 
     def step(self, calls: Sequence[Call[Any]], durability: Durability | None) -> None:
         self.waits.append(durability)
@@ -186,6 +199,118 @@ async def test_hand_outs_wait_for_a_call_that_hides_what_waits_in_the_inbox(part
     assert await result(queue.ack_item("b")) is True
     assert await result(queue.get_items(1)) == ["c"]
     assert locked == [False, True]
+
+
+def acking(item: bytes) -> Any:
+    return lambda keys, identity, held: ops.ack(keys, identity, held, [item])
+
+
+def insisting(queue: Any) -> Any:
+    """Gives what a consumer of the queue's session would send with."""
+    make: Any = AsyncInsisting if isinstance(queue, aio.Queue) else Insisting
+    return make(queue._run)
+
+
+class Told:
+    """What a call that is insisted on tells of failures, in each world."""
+
+    def __init__(self, queue: Any) -> None:
+        self.errors: list[RqError] = []
+        self.goes_on = self._answer if isinstance(queue, aio.Queue) else self._note
+
+    def _note(self, error: RqError) -> bool:
+        self.errors.append(error)
+        return True
+
+    async def _answer(self, error: RqError) -> bool:
+        return self._note(error)
+
+
+async def test_hand_outs_wait_for_a_call_that_is_insisted_on_too(parts: tuple[Any, Scripted]) -> None:
+    """Were what it hides acknowledged while it is under way, it would hide what it is about, which would stay held."""
+    queue, backend = parts
+    await result(queue.add_items(["a", "b", "c"]))
+    locked: list[bool] = []
+
+    def look() -> None:
+        locked.append(queue._run.get_lock.locked())
+
+    assert await result(queue.get_items(1)) == ["a"]
+    backend.plan = [look]
+    assert await result(insisting(queue).insist(acking(b"a"), Told(queue).goes_on)) == 1
+    backend.lose_reply = True
+    with pytest.raises(OutcomeUnknown):
+        await result(queue.get_items(2))
+    assert await result(queue.get_items(1)) == ["b"]  # and "c" waits in the inbox
+    backend.plan = [look]
+    assert await result(insisting(queue).insist(acking(b"b"), Told(queue).goes_on)) == 1
+    assert await result(queue.get_items(1)) == ["c"]
+    assert locked == [False, True]
+
+
+async def test_what_is_taken_along_is_in_the_inbox(parts: tuple[Any, Scripted]) -> None:
+    queue, backend = parts
+    await result(queue.add_items(["a", "b", "c", "d"]))
+    assert await result(queue.get_items(1)) == ["a"]
+    backend.seen.clear()
+    many, found = await result(insisting(queue).insist_and_take(acking(b"a"), 2, NO_WAIT, Told(queue).goes_on))
+    assert (many, found.items) == (1, [b"b", b"c"])
+    assert await result(queue.get_items(2)) == ["b", "c"]
+    assert backend.seen == [["ack", "get"]]
+
+
+async def test_with_enough_in_the_inbox_nothing_more_is_taken_along(parts: tuple[Any, Scripted]) -> None:
+    queue, backend = parts
+    await result(queue.add_items(["a", "b", "c", "d"]))
+    assert await result(queue.get_items(1)) == ["a"]
+    backend.lose_reply = True
+    with pytest.raises(OutcomeUnknown):
+        await result(queue.get_items(2))
+    assert await result(queue.get_items(1)) == ["b"]  # and "c" waits in the inbox
+    many, found = await result(insisting(queue).insist_and_take(acking(b"a"), 1, NO_WAIT, Told(queue).goes_on))
+    assert (many, found.items) == (1, [b"c"])
+    assert await result(queue.get_count()) == 1
+
+
+@pytest.mark.parametrize("error", [ServerGoneError, WrongTypeError])
+async def test_what_fails_beside_a_get_is_sent_again_alone(parts: tuple[Any, Scripted], error: type[RqError]) -> None:
+    queue, backend = parts
+    await result(queue.add_items(["a", "b"]))
+    assert await result(queue.get_items(1)) == ["a"]
+    backend.seen.clear()
+    backend.plan = [failing(error())]
+    told = Told(queue)
+    many, found = await result(insisting(queue).insist_and_take(acking(b"a"), 1, NO_WAIT, told.goes_on))
+    assert (many, found.items) == (1, [])
+    assert backend.seen == [["ack", "get"], ["ack"]]
+    assert len(told.errors) == (error is ServerGoneError), "what does not pass may be the get's"
+
+
+async def test_once_closed_nothing_is_taken_along(parts: tuple[Any, Scripted], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever closes has the lock, and gives back what is held; what is taken after would stay held for ever."""
+    queue, backend = parts
+    await result(queue.add_items(["a", "b"]))
+    assert await result(queue.get_items(1)) == ["a"]
+    run = queue._run
+
+    class Late:
+        """A lock that is had only when the queue is closed."""
+
+        def __enter__(self) -> None:
+            run.member().closed = True
+
+        def __exit__(self, *error: object) -> None: ...
+
+        async def __aenter__(self) -> None:
+            self.__enter__()
+
+        async def __aexit__(self, *error: object) -> None: ...
+
+    monkeypatch.setattr(type(run), "get_lock", Late())
+    backend.seen.clear()
+    with pytest.raises(QueueClosedError):
+        await result(insisting(queue).insist_and_take(acking(b"a"), 1, NO_WAIT, Told(queue).goes_on))
+    assert backend.seen == []
 
 
 async def test_a_refused_call_leaves_no_lane_behind(parts: tuple[Any, Scripted]) -> None:

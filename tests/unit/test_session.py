@@ -4,6 +4,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -121,6 +122,56 @@ def test_an_empty_inbox() -> None:
     assert (len(inbox), inbox.held, inbox.peek(5)) == (0, Held(0, 0), [])
 
 
+NINE = [b"%d" % number for number in range(9)]
+
+
+def whole(items: list[bytes]) -> Found:
+    return replace(brought(items), whole=True)
+
+
+def test_a_batch_that_was_all_that_is_held_is_proved_once() -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), whole(NINE))
+    inbox.take(9)
+    assert inbox.prove(list(NINE)) == Held(1)
+    assert inbox.prove(list(NINE)) is None
+
+
+@pytest.mark.parametrize("items", [NINE[::-1], NINE[:8], [*NINE, b"0"], [], [*NINE[:8], b"x"]])
+def test_other_items_are_not_proved_and_neither_is_what_is_left_of_them(items: list[bytes]) -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), whole(NINE))
+    inbox.take(9)
+    assert inbox.prove(items) is None
+    assert inbox.prove(NINE) is None
+
+
+def test_what_was_not_all_of_it_or_was_not_taken_is_not_proved() -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), brought(NINE))
+    inbox.take(9)
+    assert inbox.prove(NINE) is None
+    inbox.arrived(inbox.lane.next(), whole(NINE))
+    inbox.take(8)
+    assert inbox.prove(NINE) is None
+
+
+def test_an_earlier_batch_is_not_proved_by_a_later_one() -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), whole(NINE))
+    inbox.take(9)
+    inbox.arrived(inbox.lane.next(), brought([b"x"]))
+    inbox.take(1)
+    assert inbox.prove(NINE) is None
+
+
+def test_a_few_items_are_not_worth_a_proof() -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), whole(NINE[:7]))
+    inbox.take(7)
+    assert inbox.prove(NINE[:7]) is None
+
+
 def test_what_arrived_is_kept_until_taken() -> None:
     inbox = Inbox(120)
     inbox.arrived(inbox.lane.next(), brought([b"a", b"b", b"c"]))
@@ -151,22 +202,58 @@ def test_what_is_restored_comes_out_first_in_its_order() -> None:
     assert inbox.held == Held(1, 3)
 
 
-@pytest.mark.parametrize(("count", "left"), [(0, []), (1, [b"a"]), (2, [b"a", b"b"]), (3, [b"a", b"b"])])
-def test_the_oldest_are_kept(count: int, left: list[bytes]) -> None:
+@pytest.mark.parametrize(("count", "left"), [(0, [b"a", b"b"]), (1, [b"a"]), (2, []), (3, [])])
+def test_the_newest_are_forgotten(count: int, left: list[bytes]) -> None:
     inbox = Inbox(120)
     inbox.arrived(inbox.lane.next(), brought([b"a", b"b"]))
-    inbox.keep(count)
+    inbox.forget(count)
     assert inbox.peek(9) == left
     assert inbox.held == Held(1, len(left))
 
 
-@given(st.lists(st.tuples(st.sampled_from(["arrive", "take", "discard", "restore", "keep"]), items_of), max_size=20))
+def test_what_is_promised_counts_as_returned_and_is_the_oldest() -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), brought([b"a", b"b", b"c"]))
+    inbox.promise(2)
+    assert (len(inbox), inbox.peek(9), inbox.held) == (1, [b"a"], Held(1, 1))
+    inbox.redeem(1)
+    inbox.take(1)  # whoever comes first has the oldest
+    assert (len(inbox), inbox.peek(9), inbox.held) == (1, [b"b"], Held(1, 1))
+    inbox.redeem(1)  # and that one was cancelled
+    assert (len(inbox), inbox.peek(9), inbox.held) == (2, [b"b", b"c"], Held(1, 2))
+
+
+def test_a_release_and_a_cancelled_caller_whose_share_was_promised_leave_that_share() -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), brought([b"a", b"b", b"c"]))
+    inbox.promise(1)
+    about = inbox.held.kept
+    inbox.redeem(1)  # cancelled while the release is under way
+    inbox.forget(about)
+    assert (inbox.peek(9), inbox.held) == ([b"a"], Held(1, 1))
+
+
+def test_of_what_is_gone_nothing_is_redeemed() -> None:
+    inbox = Inbox(120)
+    inbox.arrived(inbox.lane.next(), brought([b"a", b"b"]))
+    inbox.promise(2)
+    inbox.forget()
+    assert (len(inbox), inbox.peek(9), inbox.held) == (0, [], Held(1, 0))
+    inbox.redeem(2)
+    assert (len(inbox), inbox.peek(9), inbox.held) == (0, [], Held(1, 0))
+
+
+STEPS = ["arrive", "take", "discard", "restore", "forget", "promise", "redeem"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(STEPS), items_of), max_size=20))
 def test_what_is_told_is_what_is_there(steps: list[tuple[str, list[bytes]]]) -> None:
     inbox = Inbox(120)
     model: list[bytes] = []
-    received = 0
+    received = promised = 0
     for step, items in steps:
-        size = min(len(items), len(model))
+        free = max(0, len(model) - promised)
+        size = min(len(items), free)
         if step == "arrive":
             identity = inbox.lane.next()
             received = identity.sequence
@@ -183,12 +270,19 @@ def test_what_is_told_is_what_is_there(steps: list[tuple[str, list[bytes]]]) -> 
         elif step == "restore":
             inbox.restore(items)
             model = items + model
+        elif step == "forget":
+            inbox.forget(size)
+            model = model[: len(model) - size]
+        elif step == "promise":
+            inbox.promise(size)
+            promised += size
         else:
-            inbox.keep(size)
-            model = model[:size]
-        assert inbox.peek(10**6) == model
-        assert len(inbox) == len(model)
-        assert inbox.held == Held(received, len(model))
+            inbox.redeem(min(promised, len(items)))
+            promised -= min(promised, len(items))
+        free = max(0, len(model) - promised)
+        assert inbox.peek(10**6) == model[:free]
+        assert len(inbox) == free
+        assert inbox.held == Held(received, free)
 
 
 def test_an_interrupt_between_the_items_and_their_count_is_made_good() -> None:

@@ -162,6 +162,47 @@ def test_after_a_failure_the_very_same_is_sent_again(desk: Desk, verdict: Verdic
     assert len({call.args[:2] for call in sent}) == 1
 
 
+def batch(desk: Desk) -> Job[Any]:
+    """Takes nine items, as one job; the scripts are known to the server then."""
+    jobs = desk.take(*"abcdefghi")
+    return Job([job.items[0] for job in jobs], [job.raw[0] for job in jobs], jobs[0].tenure, jobs[0].lease)
+
+
+@pytest.mark.parametrize(("verdict", "kind"), [(ACK, EventKind.ACKED), (DROP, EventKind.DROPPED)])
+def test_a_batch_that_is_all_that_is_held_is_done_with_by_proof(desk: Desk, verdict: Verdict, kind: EventKind) -> None:
+    desk.settle(batch(desk), verdict)
+    assert desk.news() == [(kind, 9)]
+    assert (desk.wire.count("ack_all"), desk.wire.count("ack")) == (1, 0)
+    assert desk.held() == []
+
+
+@pytest.mark.parametrize("executed", [False, True])
+def test_a_proof_that_gets_lost_is_sent_again(desk: Desk, executed: bool) -> None:
+    job = batch(desk)
+    desk.wire.fail("ack_all", OutcomeUnknown(), OutcomeUnknown(), executed=executed)
+    desk.settle(job, ACK)
+    assert desk.news() == [(EventKind.ACKED, 9)]
+    sent = [call for call in desk.wire.calls if call.script.name == "ack_all"]
+    assert len(sent) == 3
+    assert len(set(sent)) == 1
+
+
+def test_what_is_not_proved_is_settled_by_its_items(desk: Desk) -> None:
+    job = batch(desk)
+    desk.client.rpop(desk.queue.processing_queue_name)
+    desk.settle(job, ACK)
+    assert desk.news() == [(EventKind.ACKED, 8), (EventKind.LOST, 1)]
+    assert (desk.wire.count("ack_all"), desk.wire.count("ack")) == (1, 1)
+
+
+def test_a_proof_of_a_tenure_that_is_over_reaches_nothing(desk: Desk) -> None:
+    job = batch(desk)
+    job.tenure += 1
+    desk.settle(job, ACK)
+    assert desk.news() == [(EventKind.LOST, 9)]
+    assert len(desk.held()) == 9
+
+
 def test_a_failure_is_raised_if_it_is_not_to_go_on(desk: Desk) -> None:
     (job,) = desk.take("a")
     failure = ServerGoneError()

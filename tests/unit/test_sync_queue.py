@@ -13,7 +13,7 @@ import pytest
 
 from pyrq import BytesCodec, Codec, Fsync, JsonCodec, Queue, Replicas, aio
 from pyrq.backends import connect, identity
-from pyrq.core import ops
+from pyrq.core import session_ops
 from pyrq.core.views import read_letter
 from pyrq.core.waiting import Found
 from pyrq.errors import (
@@ -25,7 +25,7 @@ from pyrq.errors import (
     ServerFullError,
     ServerGoneError,
 )
-from pyrq.sync import _runner
+from pyrq.sync import _sending
 from tests.unit.helpers import BrokenCodec, Fault, fresh, nothing_sent, raw
 from tests.unit.taking_helpers import RecordingBackend
 
@@ -323,11 +323,11 @@ def test_a_wrong_option_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch, opt
     # An embedded server would go on running for nobody.
     made: list[RecordingBackend] = []
 
-    def connecting(target: object, *, retry: float | None = None) -> RecordingBackend:
+    def connecting(target: object, *, retry: float | None, gather: bool | None) -> RecordingBackend:
         made.append(RecordingBackend())
         return made[-1]
 
-    monkeypatch.setattr(_runner, "connect", connecting)
+    monkeypatch.setattr(_sending, "connect", connecting)
     with pytest.raises(ValueError, match=r"^(client_id|timeout_ms)"):
         Queue("orders", "memory://x", **options)
     assert [one.closed for one in made] == [1] * len(made)
@@ -554,7 +554,7 @@ def test_no_later_call_takes_the_lane_of_an_error_that_may_still_ask(
     first, second = (one.args[0] for one in backend.of("add"))
     assert first != second
     assert backend.of("burn") == []
-    assert connect(backend.url).run([ops.confirm(backend.of("add")[0])]) == [None]
+    assert connect(backend.url).run([session_ops.confirm(backend.of("add")[0])]) == [None]
     assert str(kept)
     del kept
     gc.collect()
@@ -821,7 +821,7 @@ def test_a_queue_closes_what_it_made_and_nothing_else(
 ) -> None:
     other(backend).close()
     assert backend.closed == 0
-    monkeypatch.setattr(_runner, "connect", lambda target, *, retry=None: backend)
+    monkeypatch.setattr(_sending, "connect", lambda target, *, retry=None, gather=None: backend)
     Queue("orders", "memory://x").close()
     assert backend.closed == 1
 
@@ -829,7 +829,7 @@ def test_a_queue_closes_what_it_made_and_nothing_else(
 def test_a_queue_is_closed_and_lets_go_even_if_giving_back_fails(
     backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_runner, "connect", lambda target, *, retry=None: backend)
+    monkeypatch.setattr(_sending, "connect", lambda target, *, retry=None, gather=None: backend)
     queue = Queue("orders", "memory://x")
     queue.add_item("a")
     queue.get_items(1)
@@ -926,7 +926,7 @@ def test_a_fork_is_another_consumer(queue: Queue[str]) -> None:
 def forked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The process id as the library sees it; to change it is to fork."""
     process = [os.getpid()]
-    monkeypatch.setattr(_runner, "process_id", lambda: process[0])
+    monkeypatch.setattr(_sending, "process_id", lambda: process[0])
     return process
 
 
@@ -981,7 +981,7 @@ def test_no_thread_of_a_fork_is_the_parent(
             threads[0].join(0.5)
         return real(label)
 
-    monkeypatch.setattr(_runner, "client_id", slowly)
+    monkeypatch.setattr(_sending, "client_id", slowly)
     forked[0] += 1
     seen.append(queue.client_id)
     threads[0].join()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pyrq.core import errors, ops
+from pyrq.core import errors, ops, session_ops
 from pyrq.core.limits import NO_LIMITS
 from pyrq.core.options import Durability, Fsync, Replicas
 from pyrq.core.session import Identity
@@ -27,7 +27,7 @@ from tests.unit.helpers import HELD, KEYS, ME
 ADD = ops.add(KEYS, ME, [b"x", b"y"], NO_LIMITS)
 ACK = ops.ack(KEYS, ME, HELD, [b"x"])
 COUNT = ops.count(KEYS)
-BURN = ops.burn(KEYS, [Identity(b"3", 4, 120)])
+BURN = session_ops.burn(KEYS, [Identity(b"3", 4, 120)])
 NOSCRIPT = Refusal("NOSCRIPT No matching script. Please use EVAL.")
 
 SHA = "0123456789abcdef0123456789abcdef01234567"

@@ -14,9 +14,8 @@ local FIRST = 5
 local known = recall(session, lane, sequence, ttl)
 if known then return known end
 
-read_waiting(queue)
 if max_size ~= '' and not has_room(queue, delayed, max_size, count_new(FIRST)) then return {NOTHING, -1} end
--- The first write is the one that a full server refuses: then nothing has changed.
+-- The first write is the one that a full server refuses, and that fails on a wrong type: then nothing has changed.
 local joined = join(queue, FIRST)
 if joined == 0 then return {NOTHING, 0} end
 return remember(session, lane, sequence, ttl, joined)

@@ -7,7 +7,8 @@
 --
 -- KEYS session queue processing timeouts consumers landing delayed meta deliveries
 -- ARGV lane sequence ttl received consumer count lease slice blocked now
--- REPLY {status, {item, ...} oldest first, tenure, 1 if this consumer is to sweep, ms to block, or to sleep (negative)}
+-- REPLY {status, {item, ...} newest first, tenure, 1 if this consumer is to sweep, ms to block, or to sleep (negative),
+-- REPLY 1 if the items are all that the consumer holds}
 -- include lane
 -- include stamp
 -- include lease
@@ -21,6 +22,8 @@
 
 local session, queue, processing, timeouts, consumers, landing, delayed, meta, deliveries = unpack(KEYS)
 local lane, sequence, ttl, received, consumer, count, lease, slice, blocked, now = unpack(ARGV)
+-- From so many items on, to rename a list is cheaper than to copy it.
+local MANY = 8
 
 local number = tonumber(sequence)
 local last = tonumber(string.match(redis.call('HGET', session, lane) or '0', '^%d+'))
@@ -39,22 +42,52 @@ local unseen, length = 0, redis.call('LLEN', processing)
 if taker ~= tonumber(received) and size <= length then unseen = size end
 local tenure = length > 0 and tenure_of(leased) or sequence
 
--- Gives the entries of a part of a list from its tail to its head.
-local function read_oldest_first(list, first, last)
-  local entries = redis.call('LRANGE', list, first, last)
-  local size = #entries
-  for i = 1, size / 2 do entries[i], entries[size + 1 - i] = entries[size + 1 - i], entries[i] end
-  return entries
+-- Says whether an answer of some size is all that the consumer holds: it had received nothing that it still held.
+local function is_whole(size)
+  return size > 0 and unseen == length and 1 or 0
 end
 
-local answer = unseen > 0 and read_oldest_first(processing, 0, unseen - 1) or {}
-if number == last then return {AGAIN, answer, tonumber(tenure), 0, 0} end
+local answer = unseen > 0 and redis.call('LRANGE', processing, 0, unseen - 1) or {}
+if number == last then return {AGAIN, answer, tonumber(tenure), 0, 0, is_whole(unseen)} end
+
+-- Copies items, which are given newest first, to the head of what the consumer holds.
+local function copy(items)
+  if length == 0 then
+    redis.call('RPUSH', processing, unpack(items))
+    return
+  end
+  local oldest_first, size = {}, #items
+  for i = 1, size do oldest_first[i] = items[size + 1 - i] end
+  redis.call('LPUSH', processing, unpack(oldest_first))
+end
+
+-- Says whether the queue can become what the consumer holds as it is, all of it at once. A time to live that somebody
+-- gave it must not come with it.
+local function can_be_renamed(size)
+  return size >= MANY and length == 0 and redis.call('LLEN', queue) == size and redis.call('TTL', queue) == -1
+end
+
+-- Moves the oldest items of the queue to the head of what the consumer holds.
+local function take(items)
+  local size = #items
+  if size == 1 then
+    leave(unpack(items))
+    redis.call('LMOVE', queue, processing, 'RIGHT', 'LEFT')
+  elseif can_be_renamed(size) then
+    leave(unpack(items))
+    redis.call('RENAME', queue, processing)
+  else
+    copy(items)
+    leave(unpack(items))
+    redis.call('LTRIM', queue, 0, -size - 1)
+  end
+end
 
 now = server_time(now)
 local paused = bring(session, ttl, queue, landing, delayed, meta, now)
 local wanted = paused and 0 or tonumber(count) - unseen
-local waiting = wanted > 0 and read_oldest_first(queue, -wanted, -1) or {}
-if counted then waiting = first_of(waiting, taken_together(deliveries, waiting)) end
+local waiting = wanted > 0 and redis.call('LRANGE', queue, -wanted, -1) or {}
+if counted then waiting = taken_together(deliveries, waiting) end
 local size = #waiting
 local sweeps = lease ~= '' and is_sweep_due(meta, lease, now)
 local status, block = NOTHING, 0
@@ -62,19 +95,16 @@ if sweeps or unseen + size > 0 or slice ~= '0' then begin(session, ttl) end
 if sweeps then redis.call('HSET', meta, 'swept', now) end
 
 if unseen + size > 0 then
-  if unseen == 0 then
-    answer = waiting
-  else
-    for i = 1, size do answer[unseen + i] = waiting[i] end
-  end
-  if size > 0 then
-    redis.call('LPUSH', processing, unpack(waiting))
-    leave(unpack(waiting))
-    redis.call('LTRIM', queue, 0, -size - 1)
-  end
+  if size > 0 then take(waiting) end
+  for i = 1, unseen do waiting[size + i] = answer[i] end
+  answer = waiting
   redis.call('HSET', timeouts, processing, now)
-  redis.call('HSET', consumers, consumer, sequence .. ' ' .. unseen + size)
-  if lease ~= '' then redis.call('HSET', consumers, consumer .. LEASE, lease .. ' ' .. tenure) end
+  local record = sequence .. ' ' .. unseen + size
+  if lease == '' then
+    redis.call('HSET', consumers, consumer, record)
+  else
+    redis.call('HSET', consumers, consumer, record, consumer .. LEASE, lease .. ' ' .. tenure)
+  end
   status = remember(session, lane, sequence, ttl)[1]
 elseif slice ~= '0' and paused then
   block = -math.min(tonumber(slice), WHILE_PAUSED)
@@ -87,4 +117,4 @@ elseif slice ~= '0' then
   end
 end
 if block <= 0 then unregister(consumers, consumer, landable, blocked, now) end
-return {status, answer, tonumber(tenure), sweeps and 1 or 0, block}
+return {status, answer, tonumber(tenure), sweeps and 1 or 0, block, is_whole(#answer)}

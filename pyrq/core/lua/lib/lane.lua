@@ -16,7 +16,7 @@ local function recall(session, lane, sequence, ttl)
   if sequence < last or reply == BURNT then return {STALE} end
   redis.call('EXPIRE', session, ttl)
   local answer = {AGAIN}
-  for number in string.gmatch(reply, '%d+') do answer[#answer + 1] = tonumber(number) end
+  for number in string.gmatch(reply, '%-?%d+') do answer[#answer + 1] = tonumber(number) end
   return answer
 end
 
