@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: all demo test lint types contract unit integration faults faults-quick mutants soak test-interop bench clean
+.PHONY: all demo test lint types contract unit integration faults faults-quick mutants soak test-interop bench bench-quick bench-readme clean
 
 all: $(VENV)/.ready
 
@@ -58,7 +58,13 @@ test-interop: all
 	$(BIN)/python -m pytest tests/interop
 
 bench: all
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-quick: all
+	$(BIN)/python -m benchmarks --quick $(BENCH)
+
+bench-readme: all
+	$(BIN)/python -m benchmarks.report.headline
 
 clean:
-	rm -rf $(VENV) .venv-interop .tox .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) .venv-interop .venv-bench .tox .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist

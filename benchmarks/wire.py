@@ -47,10 +47,10 @@ class Wire:
     def _run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
-    def client(self) -> Any:
-        """Makes a client whose words go over the wire; it is closed with the wire."""
+    def client(self, connections: int) -> Any:
+        """Makes a client with so many connections at most, all of them over the wire; it is closed with the wire."""
         kept = {key: self._kwargs[key] for key in _KEPT if key in self._kwargs}
-        client = redis.Redis(unix_socket_path=self._path, **kept)
+        client = redis.Redis(unix_socket_path=self._path, max_connections=connections, **kept)
         self._opened.callback(client.close)
         return client
 

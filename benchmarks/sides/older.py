@@ -9,7 +9,10 @@ in an ack, each awaited: there was a pipeline, but nothing was put into it.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, cast
+
+from benchmarks.sides.side import chunks, must_be
 
 __all__ = ["OlderPool", "OlderQueue", "OlderUniqueQueue"]
 
@@ -91,7 +94,25 @@ class OlderQueue:
         self._take = client.register_script(_TAKE)
         self._done_with = client.register_script(_DONE_WITH)
 
-    def add_items(self, items: list[str]) -> int:
+    def fill(self, items: Sequence[str]) -> None:
+        """Lets items wait."""
+        self._client.lpush(self.name, *items)
+
+    def add(self, items: Sequence[str], batch: int) -> None:
+        """Adds items, with `add_item` or `add_items`."""
+        for chunk in chunks(items, batch):
+            if batch == 1:
+                self._client.lpush(self.name, chunk[0])
+            else:
+                self.add_items(chunk)
+
+    def work_off(self, batch: int, batches: int) -> None:
+        """Takes with `get_items` and acknowledges with `ack_item` or `ack_items`."""
+        for _ in range(batches):
+            items = self.get_items(batch)
+            must_be(batch, self.ack_item(items[0]) if batch == 1 else self.ack_items(items))
+
+    def add_items(self, items: Sequence[str]) -> int:
         """Adds items in chunks of ten; gives how many."""
         pipeline = self._client.pipeline()
         for start in range(0, len(items), _CHUNK):
@@ -121,10 +142,6 @@ class OlderQueue:
         self._client.delete(self._processing, self._timeouts)
         return held
 
-    def close(self) -> None:
-        """Deletes what is left."""
-        self._client.delete(self.name, self._processing, self._timeouts)
-
 
 class OlderUniqueQueue(OlderQueue):
     """The same with a set of what waits beside the list, written item by item."""
@@ -135,7 +152,7 @@ class OlderUniqueQueue(OlderQueue):
         self._add = client.register_script(_ADD_UNIQUE)
         self._take_unique = client.register_script(_TAKE_UNIQUE)
 
-    def add_items(self, items: list[str]) -> int:
+    def add_items(self, items: Sequence[str]) -> int:
         """Adds those that do not wait, a script call for each, ten in a round trip; gives how many."""
         added = 0
         for start in range(0, len(items), _CHUNK):
@@ -149,11 +166,6 @@ class OlderUniqueQueue(OlderQueue):
         """Takes the oldest items, one by one inside one script; gives them."""
         keys = [self.name, self._processing, self._timeouts, self._set]
         return cast("list[str]", self._take_unique(keys=keys, args=[count, int(time.time())]))
-
-    def close(self) -> None:
-        """Deletes what is left."""
-        super().close()
-        self._client.delete(self._set)
 
 
 class OlderPool:
@@ -189,7 +201,3 @@ class OlderPool:
                 acked += self._returned(keys=[self.name], args=[item, int(time.time()) + _ACK_VALID_FOR])
             pipeline.execute()
         return acked
-
-    def close(self) -> None:
-        """Deletes what is left."""
-        self._client.delete(self.name)
