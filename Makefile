@@ -31,7 +31,7 @@ contract: all
 .PHONY: unit-and-integration
 unit-and-integration: all
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/python -m tests.beside
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
