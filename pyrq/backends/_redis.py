@@ -7,6 +7,7 @@ per pipeline, bytes throughout, and no resending but ours. Tools that patch `exe
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -36,6 +37,7 @@ __all__ = [
     "LostMoves",
     "forget_idle",
     "gone",
+    "is_quiet",
     "kept",
     "kept_at_most",
     "misconnected",
@@ -81,8 +83,7 @@ _TLS_TROUBLE = {
 """What OpenSSL calls what went wrong. It is no secret, and not seen in what goes wrong most."""
 
 MOMENT = 0.1
-"""For so many seconds a connection that was in use is as good as it was then. Should it not be, that is found out when
-it is used, and the call sent again."""
+"""For so many seconds a connection that was in use, and is quiet, is lent again without asking the pool."""
 
 _MANY = 10_000
 _NOT_SMALL = 10
@@ -196,6 +197,23 @@ def kept_at_most(pool: Any, own: bool) -> int:
     if own:
         return _MANY
     return 1 if (pool_size(pool) or _MANY) >= _NOT_SMALL else 0
+
+
+def is_quiet(connection: Any) -> bool:
+    """Says whether nothing has come on a connection since it was used, neither an answer nor its end.
+
+    What is sent on one that the server has closed has an unknown outcome, where a new one might have been refused. A
+    connection that does not show its socket (another redis-py, a fake) is not known to be quiet.
+    """
+    reader, writer = getattr(connection, "_reader", None), getattr(connection, "_writer", None)
+    if reader is not None and (reader.at_eof() or writer is None):
+        return False
+    plug = getattr(connection, "_sock", None) if writer is None else writer.get_extra_info("socket")
+    if plug is None or plug.fileno() < 0:
+        return False
+    arrived = select.poll()
+    arrived.register(plug.fileno(), select.POLLIN)
+    return not arrived.poll(0)
 
 
 _kept: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()

@@ -77,7 +77,8 @@ class Lender:
         if not self._kept:
             return None
         connection, since, loop = self._kept.pop()
-        if time.monotonic() - since < _redis.MOMENT and loop is asyncio.get_running_loop():
+        recent = time.monotonic() - since < _redis.MOMENT and loop is asyncio.get_running_loop()
+        if recent and _redis.is_quiet(connection):
             return connection
         await self._pool.release(connection)
         return None

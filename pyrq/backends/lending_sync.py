@@ -92,7 +92,7 @@ class Lender:
             connection, since = self._kept.pop()
         except IndexError:
             return None
-        if time.monotonic() - since < _redis.MOMENT:
+        if time.monotonic() - since < _redis.MOMENT and _redis.is_quiet(connection):
             return connection
         self._pool.release(connection)
         return None

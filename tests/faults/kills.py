@@ -140,5 +140,5 @@ ROW = Row(
     "consumers are killed (SIGKILL), four at work at a time",
     _run,
     full={"kills": 60, "items": 20_000},
-    quick={"kills": 6, "items": 2_000},
+    quick={"kills": 6, "items": 8_000},
 )

@@ -82,6 +82,14 @@ _PIPELINES = [
         f"{_UNIT}/test_lending.py::test_what_befalls_one_may_have_befallen_all",
     ),
     Defect(
+        "lent-though-closed",
+        "a connection that the server has closed is lent again, so that a refused login is an unknown outcome",
+        "backends/lending_sync.py",
+        " and _redis.is_quiet(connection)",
+        "",
+        f"{_UNIT}/test_lending.py::test_what_is_not_quiet_is_looked_at_by_the_pool",
+    ),
+    Defect(
         "lent-in-another-loop",
         "a connection of one event loop is lent in another",
         "backends/lending_async.py",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import socket
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +30,7 @@ class Connection:
 
     def __init__(self) -> None:
         self.closed = 0
+        self.quiet = True
 
 
 class SyncConnection(Connection):
@@ -90,6 +93,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(lending_sync, "time", clock)
     monkeypatch.setattr(lending_async, "time", clock)
+    monkeypatch.setattr(_redis, "is_quiet", lambda connection: connection.quiet)
     monkeypatch.setattr(_redis, "kept_at_most", lambda pool, own: 9 if own else pool.lent_to_others)
     return clock
 
@@ -132,6 +136,50 @@ async def test_what_was_in_use_before_is_looked_at_by_the_pool(clock: Clock, len
     clock.now += _redis.MOMENT * 1.1
     assert await used(lender) is first
     assert (pool.asked, pool.idle) == (2, [])
+
+
+@both
+async def test_what_is_not_quiet_is_looked_at_by_the_pool(clock: Clock, lender_of: Any, pool_of: Any) -> None:
+    pool = pool_of()
+    lender = lender_of(pool, 1, own=True)
+    first = await used(lender)
+    first.quiet = False
+    assert await used(lender) is first
+    assert (pool.asked, pool.idle) == (2, [])
+
+
+class Shown:
+    """A connection that shows its socket, as redis-py's of the sync world does."""
+
+    def __init__(self, plug: Any) -> None:
+        self._sock = plug
+
+
+def test_a_connection_is_quiet_until_something_comes() -> None:
+    here, there = socket.socketpair()
+    assert _redis.is_quiet(Shown(here))
+    there.send(b"x")
+    assert not _redis.is_quiet(Shown(here))
+    here.recv(1)
+    assert _redis.is_quiet(Shown(here))
+    there.close()
+    assert not _redis.is_quiet(Shown(here))
+    here.close()
+    assert not _redis.is_quiet(Shown(here))
+    assert not _redis.is_quiet(Shown(None))
+    assert not _redis.is_quiet(object())
+
+
+async def test_a_connection_of_asyncio_is_quiet_until_something_comes() -> None:
+    here, there = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=here)
+    connection = SimpleNamespace(_reader=reader, _writer=writer)
+    assert _redis.is_quiet(connection)
+    there.close()
+    assert not _redis.is_quiet(connection)
+    await reader.read()
+    assert not _redis.is_quiet(connection)
+    writer.close()
 
 
 @both
