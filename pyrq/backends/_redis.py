@@ -203,13 +203,14 @@ def is_quiet(connection: Any) -> bool:
     """Says whether nothing has come on a connection since it was used, neither an answer nor its end.
 
     What is sent on one that the server has closed has an unknown outcome, where a new one might have been refused. A
-    connection that does not show its socket (another redis-py, a fake) is not known to be quiet.
+    connection that does not show its socket (another redis-py, a fake) is not known to be quiet; nor is one where
+    sockets can't be polled (Windows).
     """
     reader, writer = getattr(connection, "_reader", None), getattr(connection, "_writer", None)
     if reader is not None and (reader.at_eof() or writer is None):
         return False
     plug = getattr(connection, "_sock", None) if writer is None else writer.get_extra_info("socket")
-    if plug is None or plug.fileno() < 0:
+    if plug is None or plug.fileno() < 0 or not hasattr(select, "poll"):
         return False
     arrived = select.poll()
     arrived.register(plug.fileno(), select.POLLIN)

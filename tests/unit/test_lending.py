@@ -170,6 +170,14 @@ def test_a_connection_is_quiet_until_something_comes() -> None:
     assert not _redis.is_quiet(object())
 
 
+def test_where_sockets_cannot_be_polled_no_connection_is_known_to_be_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = socket.socketpair()
+    monkeypatch.delattr("select.poll")
+    assert not _redis.is_quiet(Shown(here))
+    here.close()
+    there.close()
+
+
 async def test_a_connection_of_asyncio_is_quiet_until_something_comes() -> None:
     here, there = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=here)
