@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from pyrq.aio._runner import Runner
@@ -86,9 +84,8 @@ class Insisting:
         inbox.resume()
         held, taking = inbox.held, inbox.lane.next()
         asked = min(max(0, count - len(inbox)), ops.CHUNK)
-        if blocked := member.session.moves.count(time.monotonic()):
-            wait = replace(wait, blocked=blocked)
-        calls = [build(member.keys, identity, held), ops.get(member.keys, taking, held, asked, wait)]
+        get = ops.get(member.keys, taking, held, asked, self._run._beside_moves(member, wait))
+        calls = [build(member.keys, identity, held), get]
         *_, result, found = await self._run._send_all(member, calls, self._run.setup.durability)
         if found.items:
             inbox.arrived(taking, found)

@@ -113,9 +113,7 @@ class Runner(Sending):
     def take(self, count: int, wait: Wait = NO_WAIT) -> Found:
         """Brings items into the inbox until it has enough or nothing waits; gives the oldest, still in the inbox."""
         member, inbox = self._open_inbox()
-        blocked = member.session.moves.count(time.monotonic())
-        if blocked:
-            wait = replace(wait, blocked=blocked)
+        wait = self._beside_moves(member, wait)
         found = Found([], inbox.tenure, False, 0.0, 0.0)
         while (missing := count - len(inbox)) > 0:
             if inbox and wait.slice_ms:
@@ -139,9 +137,7 @@ class Runner(Sending):
         keys, held = member.keys, inbox.held
         identity = inbox.lane.next()
         asked = min(max(0, count - len(inbox)), ops.CHUNK)
-        blocked = member.session.moves.count(time.monotonic())
-        wait = Wait(blocked=blocked) if blocked else NO_WAIT
-        get = ops.get(keys, identity, held, asked, wait)
+        get = ops.get(keys, identity, held, asked, self._beside_moves(member, NO_WAIT))
         # Where both wait for replicas and too few answer, what was not proved must not pass for what was done.
         proof = None if self.setup.durability else inbox.prove(acked)
 
@@ -157,6 +153,11 @@ class Runner(Sending):
         if many < 0:
             many = self.change(lambda keys, identity, held: ops.ack(keys, identity, held, acked))
         return many, found.giving(inbox.peek(count)), len(inbox) < count and len(found.items) == asked
+
+    def _beside_moves(self, member: Member, wait: Wait) -> Wait:
+        """Gives what a get says about waiting, with the moves that may still bring something."""
+        blocked = member.session.moves.count(time.monotonic())
+        return replace(wait, blocked=blocked) if blocked else wait
 
     def _open_inbox(self) -> tuple[Member, Inbox]:
         """Gives the inbox, after whatever an earlier call left unsettled."""
